@@ -1,0 +1,34 @@
+/** Time as a port, so that nothing in core reads a global and tests can move it. */
+export interface Clock {
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  now(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** An instant as events and states hold it: ISO 8601 in UTC with milliseconds. */
+export type Instant = string;
+
+export function toInstant(milliseconds: number): Instant {
+  return new Date(milliseconds).toISOString();
+}
+
+/** The machine's clock. */
+export function systemClock(): Clock {
+  return {
+    now: () => Date.now(),
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted === true) return reject(signal.reason);
+        const timer = setTimeout(() => {
+          signal?.removeEventListener("abort", abort);
+          resolve();
+        }, ms);
+        const abort = () => {
+          clearTimeout(timer);
+          reject(signal?.reason);
+        };
+        signal?.addEventListener("abort", abort, { once: true });
+      }),
+  };
+}

@@ -1,0 +1,200 @@
+import type { AggregateClass, AggregateRoot } from "./aggregate.ts";
+import type { Clock, Instant } from "./clock.ts";
+import type { Client, Contract, Operation, OperationKind, OwnClient, StreamItem } from "./contract.ts";
+import type { EventDefinition, ReceivedEvent } from "./event.ts";
+import type { IndexValue } from "./index-value.ts";
+import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
+import type { Principal } from "./principal.ts";
+import type { Page } from "./store.ts";
+
+/** A dependency whose commands join the caller's commit. It must run in the same process on the same database. */
+export interface Atomic<C extends Contract = Contract> {
+  readonly atomic: C;
+}
+
+/** Declares in `dependsOn` that this contract's commands join the caller's commit. */
+export function atomic<C extends Contract>(contract: C): Atomic<C> {
+  return Object.freeze({ atomic: contract });
+}
+
+export type Dependency = Contract | Atomic;
+type ContractOf<D> = D extends Atomic<infer C> ? C : D extends Contract ? D : never;
+type AtomicOf<D> = D extends Atomic<infer C> ? C : never;
+
+/** The contract itself, or a sentence that says what is missing. */
+export type Declared<X extends Contract, C extends Contract, D> = X["name"] extends C["name"] | ContractOf<D>["name"]
+  ? X
+  : `"${X["name"]}" is not in dependsOn`;
+
+type Reach<X extends Contract, C extends Contract, Kind extends OperationKind> = X["name"] extends C["name"]
+  ? OwnClient<X, Kind>
+  : Client<X, Kind>;
+
+type Awaitable<T> = T | Promise<T>;
+
+/** What every handler gets. */
+export interface CallContext {
+  readonly principal: Principal;
+  readonly tenant: string;
+  /** Fixed for the whole call. */
+  readonly now: Instant;
+  /** Aborted when the caller gives up or the deadline passes. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** Id of this call; with an idempotency key, the same over repeats. */
+  readonly callId: string;
+  readonly traceId: string;
+  readonly traceparent: string;
+  readonly correlationId: string;
+  /** Whether the principal holds the permission. */
+  can(permission: string): Promise<boolean>;
+  /** Throws `Forbidden` unless the principal holds the permission. */
+  require(permission: string): Promise<void>;
+}
+
+export interface FindOptions<Index extends string> {
+  /** Index fields that must hold exactly these values. */
+  readonly where?: { readonly [K in Index]?: IndexValue | undefined };
+  /** One index field within bounds: `gte` inclusive, `lt` exclusive. */
+  readonly range?: { readonly field: Index; readonly gte?: IndexValue; readonly lt?: IndexValue };
+  readonly orderBy?: Index | undefined;
+  readonly direction?: "asc" | "desc" | undefined;
+  /** 1 to 200; 50 when absent. */
+  readonly limit?: number | undefined;
+  /** The `next` of the page before. */
+  readonly after?: string | undefined;
+}
+
+interface Reads {
+  /** Loads an aggregate, or throws `NotFound`. */
+  load<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A>;
+  /** Loads an aggregate, or gives undefined. */
+  tryLoad<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A | undefined>;
+  /** Committed aggregates by their index fields, a page at a time. */
+  find<A extends AggregateRoot, Index extends string>(
+    aggregate: AggregateClass<A, Index>,
+    options?: FindOptions<NoInfer<Index>>,
+  ): Promise<Page<A>>;
+}
+
+/** A query reads. */
+export interface QueryContext<C extends Contract, D> extends CallContext, Reads {
+  use<const X extends Contract>(contract: X & Declared<X, C, D>): Reach<X, C, "query">;
+}
+
+/** A stream reads, from a cursor on. */
+export interface StreamContext<C extends Contract, D> extends QueryContext<C, D> {
+  /** Cursor of the last item that the caller has. */
+  readonly after: string | undefined;
+  /** To wait between looks. */
+  readonly clock: Clock;
+}
+
+/** A command changes aggregates; all its changes are one commit. */
+export interface CommandContext<C extends Contract, D> extends CallContext, Reads {
+  /** Makes a new aggregate part of the commit. */
+  add<A extends AggregateRoot>(aggregate: A): A;
+  /** `con_01k…` */
+  newId(prefix: string): string;
+  use<const X extends Contract>(
+    contract: X & Declared<X, C, D>,
+  ): Reach<X, C, X["name"] extends AtomicOf<D>["name"] ? "query" | "command" : "query">;
+  /** Has a command run once, after this commit, as the same principal. */
+  send<const X extends Contract, K extends keyof Client<X, "command"> & string>(
+    contract: X & Declared<X, C, D>,
+    operation: K,
+    input: Parameters<Client<X, "command">[K]>[0],
+  ): void;
+}
+
+/** An action uses outside systems, and changes things only by calling commands. */
+export interface ActionContext<C extends Contract, D> extends CallContext {
+  /** 1, or more when an earlier attempt with the same key was cut off. */
+  readonly attempt: number;
+  readonly http: HttpClient;
+  readonly secrets: SecretStore;
+  readonly lease: Lease;
+  readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
+  /** `con_01k…` */
+  newId(prefix: string): string;
+  /** Unguessable bytes. */
+  random(bytes: number): Uint8Array;
+  use<const X extends Contract>(contract: X & Declared<X, C, D>): Reach<X, C, OperationKind>;
+}
+
+type Handler<O, C extends Contract, D> =
+  O extends Operation<infer Kind, infer _In, infer Args, infer Returned, infer _Out, infer _E, infer _P>
+    ? Kind extends "query"
+      ? (input: Args, ctx: QueryContext<C, D>) => Awaitable<Returned>
+      : Kind extends "command"
+        ? (input: Args, ctx: CommandContext<C, D>) => Awaitable<Returned>
+        : Kind extends "action"
+          ? (input: Args, ctx: ActionContext<C, D>) => Awaitable<Returned>
+          : (input: Args, ctx: StreamContext<C, D>) => AsyncIterable<StreamItem<Returned>>
+    : never;
+
+/** One handler for each operation of the contract. */
+export type Handlers<C extends Contract, D> = {
+  readonly [K in keyof C["operations"]]: Handler<C["operations"][K], C, D>;
+};
+
+/** What happens when an event arrives. Its effect in the store happens once. */
+export interface Subscription {
+  readonly event: EventDefinition;
+  /** Explicit and permanent: `connectors.disconnect-all`. */
+  readonly consumer: string;
+  // biome-ignore lint/suspicious/noExplicitAny: the typed form is `On`; here events of all types are in one list
+  readonly handle: (event: any, ctx: any) => Awaitable<void>;
+}
+
+/** Declares a subscription to an event of this context or of one in `dependsOn`. */
+export type On<C extends Contract, D> = <E extends C["events"][number] | ContractOf<D>["events"][number]>(
+  event: E,
+  options: { readonly consumer: string },
+  handle: (
+    event: E extends EventDefinition<infer Type, infer Data> ? ReceivedEvent<Type, Data> : never,
+    ctx: CommandContext<C, D>,
+  ) => Awaitable<void>,
+) => Subscription;
+
+/** A context as `createArmature` takes it. Made by `defineContext`. */
+export interface ContextDefinition<C extends Contract = Contract> {
+  readonly contract: C;
+  readonly dependsOn: readonly Dependency[];
+  readonly aggregates: readonly AggregateClass[];
+  // biome-ignore lint/suspicious/noExplicitAny: handlers of any operation; `defineContext` has checked them
+  readonly handlers: Readonly<Record<string, (input: any, ctx: any) => any>>;
+  readonly subscriptions: readonly Subscription[];
+}
+
+/** Binds a contract to its aggregates, handlers and subscriptions. */
+export function defineContext<
+  C extends Contract,
+  const D extends Dependency = never,
+  H extends Handlers<C, D> = Handlers<C, D>,
+>(
+  contract: C,
+  options: {
+    readonly dependsOn?: readonly D[];
+    readonly aggregates?: readonly AggregateClass[];
+    readonly handlers: H & { readonly [K in Exclude<keyof H, keyof C["operations"]>]: never };
+    readonly subscriptions?: (on: On<C, D>) => readonly Subscription[];
+  },
+): ContextDefinition<C> {
+  const handlers = options.handlers as unknown as ContextDefinition["handlers"];
+  for (const name of Object.keys(contract.operations))
+    if (typeof handlers[name] !== "function") throw new TypeError(`${contract.name}.${name} has no handler.`);
+  const on = ((event: EventDefinition, { consumer }: { consumer: string }, handle: Subscription["handle"]) => {
+    if (!consumer.startsWith(`${contract.name}.`))
+      throw new TypeError(`The consumer "${consumer}" must start with "${contract.name}.".`);
+    return { event, consumer, handle };
+  }) as unknown as On<C, D>;
+  return Object.freeze({
+    contract,
+    dependsOn: options.dependsOn ?? [],
+    aggregates: options.aggregates ?? [],
+    handlers,
+    subscriptions: options.subscriptions?.(on) ?? [],
+  });
+}

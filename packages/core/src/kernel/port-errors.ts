@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { defineError, type ErrorClass } from "./errors.ts";
+
+/** The newest version of a secret is not the one that the writer expected: somebody else wrote first. */
+export class SecretVersionConflict extends defineError("secret.version_conflict", {
+  kind: "conflict",
+  details: z.object({ name: z.string(), expected: z.number() }),
+  message: ({ name, expected }) => `The secret "${name}" is no longer at version ${expected}.`,
+}) {}
+
+/** A sealed value does not open: another key-encryption key, or tampered data. */
+export class SecretUnreadable extends defineError("secret.unreadable", {
+  kind: "internal",
+  details: z.object({ name: z.string() }),
+  message: ({ name }) => `The secret "${name}" cannot be opened with the configured key.`,
+}) {}
+
+/** The address is private, local or otherwise special, and the host has not listed its origin. */
+export class AddressRefused extends defineError("http.address_refused", {
+  kind: "forbidden",
+  details: z.object({ host: z.string(), reason: z.string() }),
+  message: ({ host, reason }) => `Calls to "${host}" are refused: ${reason}.`,
+}) {}
+
+/** No answer could be had from the other side. The request may or may not have arrived. */
+export class ProviderUnreachable extends defineError("provider.unreachable", {
+  kind: "unavailable",
+  details: z.object({ host: z.string(), reason: z.string() }),
+  message: ({ host, reason }) => `"${host}" cannot be reached: ${reason}.`,
+}) {}
+
+/** The other side did not answer in time. The request may or may not have had its effect. */
+export class ProviderTimedOut extends defineError("provider.timed_out", {
+  kind: "timeout",
+  details: z.object({ host: z.string(), timeoutMs: z.number() }),
+  message: ({ host, timeoutMs }) => `"${host}" did not answer within ${timeoutMs} ms.`,
+}) {}
+
+/** The other side answered something that is not what it claims to be, or too much of it. */
+export class ProviderAnsweredGarbage extends defineError("provider.answered_garbage", {
+  kind: "unavailable",
+  details: z.object({ host: z.string(), reason: z.string() }),
+  message: ({ host, reason }) => `"${host}" gave an answer that cannot be used: ${reason}.`,
+}) {}
+
+export const portErrors: readonly ErrorClass[] = [
+  SecretVersionConflict,
+  SecretUnreadable,
+  AddressRefused,
+  ProviderUnreachable,
+  ProviderTimedOut,
+  ProviderAnsweredGarbage,
+];
