@@ -240,16 +240,17 @@ export interface IdempotencyRecord {
 }
 
 /**
- * Two ways to write a record. `claim` begins an action: attempt 1 needs that no record exists, attempt N that the
- * record is at N-1 without an outcome. `settle` ends it: it writes the outcome if the record does not exist (attempt
- * 1) or is at the same attempt without one. Anything else is `key-taken`.
+ * Three ways to write a record. `claim` begins an attempt of an action: attempt 1 needs that no record exists, attempt
+ * N that the record is at N-1 without an outcome. `release` ends an attempt without an outcome, by setting
+ * `claimedUntil`; `settle` ends it with one. Both need the same attempt without an outcome (for `settle` of attempt 1
+ * the record need not exist: that is how a command records its result). Anything else is `key-taken`.
  */
 export type IdempotencyWrite = {
   readonly key: string;
   readonly inputHash: string;
   readonly attempt: number;
   readonly claimedUntil: number;
-} & ({ readonly step: "claim" } | { readonly step: "settle"; readonly outcome: Outcome });
+} & ({ readonly step: "claim" | "release" } | { readonly step: "settle"; readonly outcome: Outcome });
 
 /** A row of the outbox. */
 export interface OutboxEntry {
