@@ -1,5 +1,6 @@
 import type { Instant } from "./clock.ts";
 import type { ErrorRecord } from "./errors.ts";
+import type { Lease } from "./ports.ts";
 import type { Actor, Party } from "./principal.ts";
 import type { JsonObject } from "./schema.ts";
 
@@ -48,6 +49,11 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** What a store's package offers: the store, and leases kept in the same place. */
+export interface StoreAdapter extends Store {
+  readonly lease: Lease;
+}
+
 /** A context as far as a store needs to know it. */
 export interface StoredContext {
   /** Also the name of its PostgreSQL schema. */
@@ -87,7 +93,10 @@ export interface FindQuery {
   readonly range?:
     | { readonly field: string; readonly gte?: string | undefined; readonly lt?: string | undefined }
     | undefined;
-  /** Index field to order by, ties by id; without it by id. Ids of one process sort by age. */
+  /**
+   * Index field to order by, ties by id; without it by id. Ids of one process sort by age. A row that was stored before
+   * the field was declared sorts as the empty text.
+   */
   readonly orderBy?: string | undefined;
   readonly direction?: "asc" | "desc" | undefined;
   readonly limit: number;
@@ -260,8 +269,12 @@ export interface OutboxEntry {
     | { readonly kind: "command"; readonly command: SentCommand };
   /** Whether the bus has acknowledged it. */
   readonly published: boolean;
-  /** Consumers that are done with it: they have handled or parked it. */
+  /**
+   * Consumers that are done with it: they have handled it (an inbox row in whichever context is theirs) or parked it.
+   */
   readonly done: readonly string[];
+  /** Set when a replay brought the entry back: it is for these consumers only, everybody else counts as done. */
+  readonly only?: readonly string[] | undefined;
   /** Failed deliveries by consumer. */
   readonly failures: readonly { readonly consumer: string; readonly attempts: number; readonly nextAt: number }[];
 }
@@ -279,7 +292,10 @@ export interface DeadLetter {
 
 /** What the relay does with waiting messages. Positions of one aggregate's events are in the order of its versions. */
 export interface Outbox {
-  /** Entries of one context with a position above `after`, in order of position. */
+  /**
+   * Entries of one context with a position above `after`, in order of position. A pass over the outbox starts without
+   * `after`; replays that were asked for take effect then.
+   */
   read(
     context: string,
     query: { readonly after?: string | undefined; readonly limit: number },
@@ -296,9 +312,12 @@ export interface Outbox {
       readonly nextAt: number;
     },
   ): Promise<void>;
-  /** Parks an event for one consumer: from now on the consumer is done with it. */
+  /**
+   * Parks an event for one consumer: from now on the consumer is done with it, and its failures are forgotten. Without
+   * effect when it is parked already.
+   */
   park(context: string, position: string, letter: DeadLetter): Promise<void>;
-  /** Aggregates (`type/id`) whose events are parked for the consumer: later ones must be parked too. */
+  /** Whether events of the aggregate are parked for the consumer: later ones must be parked too. */
   parked(context: string, tenant: string, consumer: string, aggregate: AggregateRef): Promise<boolean>;
   /** Everything is done for these entries. */
   remove(context: string, positions: readonly string[]): Promise<void>;
@@ -310,7 +329,10 @@ export interface Outbox {
     query: { readonly consumer?: string | undefined; readonly limit: number; readonly after?: string | undefined },
   ): Promise<Page<DeadLetter>>;
   /**
-   * Puts the consumer's parked events of one aggregate back to be delivered again, in order.
+   * Puts the consumer's parked events of one aggregate back to be delivered again: at their old positions, so before
+   * later events of the aggregate that still wait. An entry that had gone comes back as published and for this
+   * consumer `only`. It takes effect with the next `read` without `after`; until then the aggregate stays parked, so
+   * that a relay in the middle of a pass cannot deliver a later event first.
    *
    * @returns how many
    */

@@ -1,0 +1,14 @@
+import { type Clock, systemClock } from "../kernel/clock.ts";
+import type { StoreAdapter } from "../kernel/store.ts";
+import { InMemoryLease } from "./in-memory-lease.ts";
+import { InMemoryStore } from "./in-memory-store.ts";
+
+export { InProcessBus } from "./in-memory-bus.ts";
+export { InMemoryLease } from "./in-memory-lease.ts";
+export { InMemoryRateLimiter } from "./in-memory-rate-limiter.ts";
+export { InMemoryStore } from "./in-memory-store.ts";
+
+/** Keeps everything in the memory of this process, for tests and for trying things out. */
+export function inMemory(options: { readonly clock?: Clock } = {}): InMemoryStore & StoreAdapter {
+  return Object.assign(new InMemoryStore(), { lease: new InMemoryLease(options.clock ?? systemClock()) });
+}

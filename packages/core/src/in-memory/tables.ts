@@ -1,0 +1,103 @@
+import type { Json, JsonObject } from "../kernel/schema.ts";
+import type {
+  AggregateRef,
+  AuditRow,
+  DeadLetter,
+  IdempotencyRecord,
+  OutboxEntry,
+  StoredEvent,
+  StoredRecord,
+} from "../kernel/store.ts";
+import type { SortedRows } from "./sorted-rows.ts";
+
+export interface AggregateRow extends AggregateRef {
+  readonly version: number;
+  readonly stateVersion: number;
+  readonly state: JsonObject;
+  readonly index: Readonly<Record<string, string>>;
+}
+
+export interface OutboxRow {
+  readonly position: number;
+  readonly message: OutboxEntry["message"];
+  published: boolean;
+  /** Set when a replay brought the row back: nobody else sees it. */
+  readonly only: Set<string> | undefined;
+  readonly failures: Map<string, { readonly attempts: number; readonly nextAt: number }>;
+}
+
+export interface LetterRow {
+  /** Order of parking. */
+  readonly number: number;
+  /** Where the event stood in the outbox, so that a replay puts it back in front of later ones. */
+  readonly position: number;
+  readonly letter: DeadLetter;
+}
+
+/** Events parked for one consumer and aggregate, by position. */
+export interface ParkedSequence {
+  readonly letters: Map<number, LetterRow>;
+  /** A replay was asked for; the next read from the start puts the events back. */
+  replaying: boolean;
+}
+
+/** What one context owns: the counterpart of a PostgreSQL schema. Keys start with the tenant. */
+export class ContextTables {
+  /** By tenant and type, then id. */
+  readonly aggregates = new Map<string, Map<string, AggregateRow>>();
+  /** By tenant, in the order of ids. */
+  readonly events = new Map<string, SortedRows<StoredEvent>>();
+  /** By tenant, type and id, in the order of versions. */
+  readonly histories = new Map<string, StoredEvent[]>();
+  readonly audit = new Map<string, SortedRows<AuditRow>>();
+  readonly idempotency = new Map<string, IdempotencyRecord>();
+  readonly records = new Map<string, Map<string, StoredRecord>>();
+  readonly outbox = new Map<number, OutboxRow>();
+  /** By tenant, consumer, type and id. */
+  readonly parked = new Map<string, ParkedSequence>();
+}
+
+/** All contexts of one store. */
+export class Tables {
+  readonly #contexts = new Map<string, ContextTables>();
+  /** Consumers that have handled a message, by tenant and message id: over all contexts, as a relay asks. */
+  readonly inbox = new Map<string, Set<string>>();
+  #lastNumber = 0;
+
+  /** The next of ever growing numbers, as `bigserial` gives them. */
+  next(): number {
+    this.#lastNumber += 1;
+    return this.#lastNumber;
+  }
+
+  create(context: string): void {
+    if (!this.#contexts.has(context)) this.#contexts.set(context, new ContextTables());
+  }
+
+  context(name: string): ContextTables {
+    const tables = this.#contexts.get(name);
+    if (tables === undefined)
+      throw new Error(`The store has nothing for the context "${name}" yet: it was not given to migrate().`);
+    return tables;
+  }
+}
+
+/** Joins parts to one key. What is stored holds no NUL character, so keys of different parts never meet. */
+export function keyOf(...parts: readonly string[]): string {
+  return parts.join("\u0000");
+}
+
+/** The value as it comes back from JSON text: a copy that shares nothing, without undefined members and -0. */
+export function jsonCopy<T extends object | Json>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
+}
+
+/** The map's value, made when it is missing. */
+export function upsert<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
