@@ -1,0 +1,82 @@
+// Every check of this repository, from a clean clone to built packages: `npm run verify`.
+// Stops at the first step that fails. The last line is always `N passed, N failed`.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { endLike, run } from "./child.mjs";
+
+const root = path.dirname(import.meta.dirname);
+const scratch = mkdtempSync(path.join(tmpdir(), "armature-verify-"));
+const results = path.join(scratch, "vitest.json");
+
+// Biome colours every character when it believes itself in a CI; a log is read as text.
+const colors = process.stdout.isTTY ? [] : ["--colors=off"];
+
+const steps = [
+  {
+    name: "Install",
+    command: ["pnpm", "install", "--frozen-lockfile"],
+    otherwise: "The dependencies could not be installed as pnpm-lock.yaml says.",
+  },
+  {
+    name: "Format and lint",
+    command: ["pnpm", "exec", "biome", "ci", "--error-on-warnings", ...colors, "."],
+    otherwise: "Biome found something; `pnpm check:fix` mends most of it.",
+  },
+  {
+    name: "Types",
+    command: ["pnpm", "exec", "tsc", "-p", "tsconfig.json"],
+    otherwise: "The type check failed.",
+  },
+  {
+    name: "Tests, with the architecture and the documentation",
+    command: ["pnpm", "exec", "vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`],
+    otherwise: "Tests failed, or a file of tests could not be loaded.",
+  },
+  { name: "Build", command: ["pnpm", "build"], otherwise: "A package could not be built." },
+  {
+    name: "The built packages, as their users import them",
+    command: [process.execPath, path.join(import.meta.dirname, "smoke-packages.mjs")],
+    otherwise: "A built package does not hold what its package.json promises.",
+  },
+];
+
+const started = performance.now();
+let failure;
+for (const step of steps) {
+  console.log(`\n── ${step.name} ──`);
+  const begun = performance.now();
+  const end = await run(step.command[0], step.command.slice(1), { cwd: root, shell: process.platform === "win32" });
+  const took = `${((performance.now() - begun) / 1000).toFixed(1)} s`;
+  if (end.code === 0) {
+    console.log(`── ${step.name}: ok, ${took}`);
+    continue;
+  }
+  failure = end;
+  console.log(`── ${step.name}: failed after ${took}. ${step.otherwise} The steps behind it were not run.`);
+  break;
+}
+
+const tests = counts();
+// A step that is not a test, or a test run that died before it could count, is one failure.
+const failed = failure !== undefined && tests.failed === 0 ? 1 : tests.failed;
+console.log(
+  `\n${failure === undefined ? "All steps passed" : "Not verified"} in ${((performance.now() - started) / 1000).toFixed(0)} s.`,
+);
+console.log(`${tests.passed} passed, ${failed} failed${tests.skipped === 0 ? "" : `, ${tests.skipped} skipped`}`);
+rmSync(scratch, { recursive: true, force: true });
+if (failure !== undefined) endLike(failure);
+
+function counts() {
+  try {
+    const report = JSON.parse(readFileSync(results, "utf8"));
+    return {
+      passed: report.numPassedTests,
+      failed: report.numFailedTests,
+      skipped: report.numPendingTests + report.numTodoTests,
+    };
+  } catch {
+    return { passed: 0, failed: 0, skipped: 0 };
+  }
+}
