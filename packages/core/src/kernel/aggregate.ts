@@ -57,7 +57,15 @@ export interface PendingEvent {
   readonly version: number;
 }
 
-type AnyEvent = { readonly type: string; readonly data: unknown };
+type AnyEvent = { readonly type: string; readonly data: unknown; readonly withheld?: unknown };
+
+/**
+ * An event whose effect on the state also needs what must not stand in an event: personal data, a key's hash. `evolve`
+ * sees it as `event.withheld`; it reaches the state and neither the log nor a subscriber.
+ */
+export type Withholding<Event, Withheld> = Event & { readonly withheld: Withheld };
+
+type WithheldBy<Event> = Event extends { readonly withheld: infer Withheld } ? [withheld: Withheld] : [];
 
 /** What the runtime may do with an aggregate and the domain may not. */
 interface Internals {
@@ -108,13 +116,17 @@ export abstract class AggregateRoot<State extends object = object, Event extends
   /** The state after the event. Must not change `state`, look at a clock or throw. */
   protected abstract evolve(state: State | undefined, event: Event): State;
 
-  /** Records the event and applies it. The data is checked against the event's schema. */
+  /**
+   * Records the event and applies it. The data is checked against the event's schema. What is withheld from the event
+   * is seen by `evolve` alone.
+   */
   protected raise<const D extends EventDefinition<Event["type"]>>(
     definition: D,
     data: Extract<Event, { readonly type: D["type"] }>["data"],
+    ...[withheld]: WithheldBy<Extract<Event, { readonly type: D["type"] }>>
   ): void {
     const checked = eventData(definition, data);
-    const event = { type: definition.type, data: checked } as unknown as Event;
+    const event = { type: definition.type, data: checked, withheld } as unknown as Event;
     this.#state = frozenJson(this.evolve(this.#state, event));
     this.#version += 1;
     this.#pending.push({ definition, data: checked as JsonObject, version: this.#version });

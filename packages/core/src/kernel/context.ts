@@ -96,6 +96,8 @@ export interface CommandContext<C extends Contract, D> extends CallContext, Read
   add<A extends AggregateRoot>(aggregate: A): A;
   /** `con_01k…` */
   newId(prefix: string): string;
+  /** Unguessable bytes. A run that is repeated after a lost race gets others. */
+  random(bytes: number): Uint8Array;
   use<const X extends Contract>(
     contract: X & Declared<X, C, D>,
   ): Reach<X, C, X["name"] extends AtomicOf<D>["name"] ? "query" | "command" : "query">;
