@@ -65,7 +65,9 @@ type AnyEvent = { readonly type: string; readonly data: unknown; readonly withhe
  */
 export type Withholding<Event, Withheld> = Event & { readonly withheld: Withheld };
 
-type WithheldBy<Event> = Event extends { readonly withheld: infer Withheld } ? [withheld: Withheld] : [];
+type WithheldBy<Event> = Event extends { readonly withheld: infer Withheld }
+  ? [withheld: Withheld]
+  : [withheld?: undefined];
 
 /** What the runtime may do with an aggregate and the domain may not. */
 interface Internals {
@@ -123,10 +125,10 @@ export abstract class AggregateRoot<State extends object = object, Event extends
   protected raise<const D extends EventDefinition<Event["type"]>>(
     definition: D,
     data: Extract<Event, { readonly type: D["type"] }>["data"],
-    ...[withheld]: WithheldBy<Extract<Event, { readonly type: D["type"] }>>
+    ...withheld: WithheldBy<Extract<Event, { readonly type: D["type"] }>>
   ): void {
     const checked = eventData(definition, data);
-    const event = { type: definition.type, data: checked, withheld } as unknown as Event;
+    const event = { type: definition.type, data: checked, withheld: withheld[0] } as unknown as Event;
     this.#state = frozenJson(this.evolve(this.#state, event));
     this.#version += 1;
     this.#pending.push({ definition, data: checked as JsonObject, version: this.#version });
