@@ -21,7 +21,13 @@ export function run(command, args, options = {}) {
       child.kill(signal);
     };
     for (const signal of FORWARDED) process.on(signal, forward);
+    // A killed `npm run` passes the signal to its shell, and the shell dies without a word to us.
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.env.npm_lifecycle_event !== undefined && process.ppid !== parent) child.kill("SIGTERM");
+    }, 500);
     const done = () => {
+      clearInterval(watch);
       for (const signal of FORWARDED) process.off(signal, forward);
     };
     child.once("error", (error) => {
