@@ -1,0 +1,205 @@
+import { lookup } from "node:dns";
+import type { LookupFunction } from "node:net";
+import type { Agent, buildConnector } from "undici";
+import { type Clock, systemClock } from "../kernel/clock.ts";
+import { InvalidInput } from "../kernel/errors.ts";
+import {
+  AddressRefused,
+  ProviderAnsweredGarbage,
+  ProviderTimedOut,
+  ProviderUnreachable,
+} from "../kernel/port-errors.ts";
+import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
+import { addressRefusal, checkedLookup, isAddress, type Resolve } from "./address-guard.ts";
+import { httpFailure } from "./http-failure.ts";
+import { ReceivedResponse } from "./received-response.ts";
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_BYTES = 10 * 1024 * 1024;
+const MAX_CONNECTIONS_PER_ORIGIN = 128;
+
+// The connection's own business. `host` also sets the name that TLS checks.
+const OWN_HEADERS = new Set([
+  ...["connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer"],
+  ...["transfer-encoding", "upgrade"],
+]);
+
+export interface GuardedHttpClientOptions {
+  /**
+   * Origins (`http://crm.internal:8080`) that may be called wherever they are, and over plain http. Exact scheme, host
+   * and port. They come from the host's own configuration, never from a tenant.
+   */
+  readonly allowedOrigins?: readonly string[];
+  /** What deadlines are measured with. */
+  readonly clock?: Clock;
+  /** How names become addresses: `dns.lookup`. */
+  readonly resolve?: Resolve;
+  /** Sent as `user-agent` where a request names none. */
+  readonly userAgent?: string;
+}
+
+interface Transport {
+  readonly agent: Agent;
+  readonly exchange: (url: URL, request: HttpRequest, headers: Headers, signal: AbortSignal) => Promise<Response>;
+}
+
+/**
+ * The way out over ky and undici. `https:` goes to any public address; `http:` only to origins that the host listed.
+ * An address is checked when a connection is opened, on what the lookup gave, so a name cannot change its meaning in
+ * between. Proxies of the environment are not used. Both libraries load with the first call.
+ */
+export class GuardedHttpClient implements HttpClient {
+  readonly #allowed: ReadonlySet<string>;
+  readonly #clock: Clock;
+  readonly #resolve: Resolve;
+  readonly #userAgent: string;
+  #transport: Promise<Transport> | undefined;
+  #closed = false;
+
+  constructor(options: GuardedHttpClientOptions = {}) {
+    this.#allowed = new Set((options.allowedOrigins ?? []).map(checkOrigin));
+    this.#clock = options.clock ?? systemClock();
+    this.#resolve = options.resolve ?? lookup;
+    this.#userAgent = options.userAgent ?? "armature";
+  }
+
+  async send(request: HttpRequest): Promise<HttpResponse> {
+    const url = this.#checkUrl(request.url);
+    const headers = checkHeaders(request, this.#userAgent);
+    const { signal, timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = request;
+    signal?.throwIfAborted();
+    if (this.#closed) throw new ProviderUnreachable({ host: url.host, reason: "the client is closed" });
+
+    const exchange = new AbortController();
+    const done = new AbortController();
+    let timedOut = false;
+    this.#clock.sleep(timeoutMs, done.signal).then(
+      () => {
+        timedOut = true;
+        exchange.abort();
+      },
+      () => {},
+    );
+    const cancel = () => exchange.abort();
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      this.#transport ??= this.#open();
+      const response = await (await this.#transport).exchange(url, request, headers, exchange.signal);
+      const body = await readBody(response, maxBytes, url.host);
+      return new ReceivedResponse({ status: response.status, headers: response.headers, url: url.href, body });
+    } catch (error) {
+      if (timedOut) throw new ProviderTimedOut({ host: url.host, timeoutMs });
+      signal?.throwIfAborted();
+      throw error instanceof ProviderAnsweredGarbage ? error : httpFailure(error, url.host);
+    } finally {
+      done.abort();
+      signal?.removeEventListener("abort", cancel);
+      // Whatever of the answer was not read is not wanted: this frees its connection.
+      exchange.abort();
+    }
+  }
+
+  /** Waits for calls under way and closes the connections. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#transport)?.agent.close();
+  }
+
+  #checkUrl(text: string): URL {
+    const url = URL.parse(text);
+    if (url === null)
+      throw new InvalidInput({ subject: "The request", issues: [{ path: "url", message: "is not a URL" }] });
+    const refuse = (reason: string) => new AddressRefused({ host: url.host, reason });
+    if (url.protocol !== "https:" && url.protocol !== "http:") throw refuse("only http and https can be called");
+    if (url.username !== "" || url.password !== "") throw refuse("the URL holds a user name or a password");
+    if (this.#allowed.has(url.origin)) return url;
+    const reason = isAddress(url.hostname) ? addressRefusal(url.hostname) : undefined;
+    if (reason !== undefined) throw refuse(reason);
+    if (url.protocol === "http:") throw refuse("plain http goes only to origins that the host has listed");
+    return url;
+  }
+
+  async #open(): Promise<Transport> {
+    const [{ default: ky }, undici] = await Promise.all([import("ky"), import("undici")]);
+    const connectorWith = (lookup: LookupFunction) => undici.buildConnector({ allowH2: false, lookup });
+    const open = connectorWith(checkedLookup(this.#resolve, () => undefined));
+    const guarded = connectorWith(checkedLookup(this.#resolve));
+    const connect: buildConnector.connector = (target, callback) => {
+      if (this.#allowed.has(new URL(`${target.protocol}//${target.host}`).origin)) return open(target, callback);
+      const reason = isAddress(target.hostname) ? addressRefusal(target.hostname) : undefined;
+      if (reason !== undefined) return callback(new AddressRefused({ host: target.hostname, reason }), null);
+      guarded(target, callback);
+    };
+    const agent = new undici.Agent({
+      connect,
+      connections: MAX_CONNECTIONS_PER_ORIGIN,
+      // The deadline of the whole exchange is ours.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    return {
+      agent,
+      exchange: (url, { method, body }, headers, signal) =>
+        ky(url, {
+          method,
+          headers,
+          ...(body === undefined ? {} : { body: body as NonNullable<RequestInit["body"]> }),
+          signal,
+          redirect: "manual",
+          retry: 0,
+          timeout: false,
+          throwHttpErrors: false,
+          // Node's own fetch does not take another undici's agent, nor undici's fetch Node's Request.
+          fetch: (sent) =>
+            undici.fetch(url, {
+              method,
+              headers: [...(sent as Request).headers],
+              body: body ?? null,
+              signal: (sent as Request).signal,
+              redirect: "manual",
+              dispatcher: agent,
+            }) as unknown as Promise<Response>,
+        }),
+    };
+  }
+}
+
+function checkOrigin(origin: string): string {
+  const url = URL.parse(origin);
+  if (url === null || url.origin !== origin || !/^https?:$/.test(url.protocol) || origin.includes("*"))
+    // Without what stands beside the host: it may be a password.
+    throw new TypeError(`An allowed origin must read like "https://crm.example:8443": see "${url?.host ?? "no URL"}".`);
+  return origin;
+}
+
+function checkHeaders(request: HttpRequest, userAgent: string): Headers {
+  const headers = new Headers({ "user-agent": userAgent });
+  const refuse = (path: string, message: string) =>
+    new InvalidInput({ subject: "The request", issues: [{ path, message }] });
+  for (const [name, value] of Object.entries(request.headers ?? {})) {
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw refuse("headers", "hold a name that HTTP does not allow");
+    if (OWN_HEADERS.has(name.toLowerCase())) throw refuse(`headers.${name}`, "is set by the client itself");
+    try {
+      headers.set(name, value);
+    } catch {
+      // Without the cause: its message quotes the value.
+      throw refuse(`headers.${name}`, "has a value that HTTP does not allow");
+    }
+  }
+  if (request.body !== undefined && (request.method === "GET" || request.method === "HEAD"))
+    throw refuse("body", `cannot go with ${request.method}`);
+  return headers;
+}
+
+// Counts decoded bytes, so that a small compressed body cannot become a large one.
+async function readBody(response: Response, maxBytes: number, host: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > maxBytes)
+      throw new ProviderAnsweredGarbage({ host, reason: `its body has more than ${maxBytes} bytes` });
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks, size));
+}
