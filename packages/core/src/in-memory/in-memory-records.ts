@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { compareText } from "../kernel/index-value.ts";
-import { type JsonObject, parse } from "../kernel/schema.ts";
+import { parse } from "../kernel/parse.ts";
+import type { JsonObject } from "../kernel/schema.ts";
 import type { Records, Scope, StoredRecord } from "../kernel/store.ts";
 import { jsonCopy, keyOf, type Tables, upsert } from "./tables.ts";
 

@@ -1,7 +1,8 @@
 import { CorruptData, NotFound } from "./errors.ts";
 import { type EventDefinition, eventData } from "./event.ts";
 import { encodeIndexValue, type IndexValue } from "./index-value.ts";
-import { assertJsonOnly, frozenJson, type JsonObject, parse, type Schema, tryParse } from "./schema.ts";
+import { parse } from "./parse.ts";
+import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredAggregate } from "./store.ts";
 
 /** What a store needs to know of an aggregate class. Made by `defineAggregate`. */

@@ -1,5 +1,6 @@
 import { CorruptData } from "./errors.ts";
-import { assertJsonOnly, frozenJson, type JsonObject, parse, type Schema, tryParse } from "./schema.ts";
+import { parse } from "./parse.ts";
+import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredEvent } from "./store.ts";
 
 /** A kind of fact, `connector.connected`, and the shape of its data. */

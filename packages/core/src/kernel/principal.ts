@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parse } from "./schema.ts";
+import { parse } from "./parse.ts";
 
 /** Lower-case letters, digits and hyphens, at most 63: a tenant id can stand in a key, a path and a schema. */
 export const tenantId = z

@@ -1,5 +1,4 @@
 import { type $ZodType, safeParse, toJSONSchema } from "zod/v4/core";
-import { InvalidInput } from "./errors.ts";
 
 /**
  * A zod 4 schema, described only by what is read of it. Naming the structure instead of `z.ZodType` keeps a host's
@@ -37,13 +36,6 @@ export function tryParse<Out>(schema: Schema<Out>, value: unknown): Parsed<Out> 
     return [{ path, message: issue.message }];
   });
   return { ok: false, issues };
-}
-
-/** Parses or throws `InvalidInput`, whose sentence starts with `subject`. */
-export function parse<Out>(schema: Schema<Out>, value: unknown, subject: string): Out {
-  const parsed = tryParse(schema, value);
-  if (parsed.ok) return parsed.value;
-  throw new InvalidInput({ subject, issues: [...parsed.issues] });
 }
 
 /** JSON Schema (draft 2020-12) of a schema, seen from the side that sends (`input`) or receives (`output`). */
