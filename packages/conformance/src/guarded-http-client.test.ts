@@ -11,7 +11,16 @@ import {
   ProviderTimedOut,
   ProviderUnreachable,
 } from "@armature/core";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { httpClientSuite } from "./http-client-suite.ts";
+
+const suiteClients: GuardedHttpClient[] = [];
+httpClientSuite("guarded client", async (options) => {
+  const client = new GuardedHttpClient(options);
+  suiteClients.push(client);
+  return client;
+});
+afterAll(() => Promise.all(suiteClients.map((client) => client.close())));
 
 const CANARY = "canary-9c41";
 const servers: Server[] = [];
