@@ -1,3 +1,22 @@
+export {
+  type AnyConnectorAction,
+  type ApiKeyAuth,
+  apiKey,
+  type ConnectorAction,
+  type ConnectorActionContext,
+  type ConnectorDefinition,
+  connectorAction,
+  defineConnector,
+  type Idempotency,
+  type OAuth2Auth,
+  oauth2,
+  type ProviderAccount,
+  type ProviderClient,
+  type ProviderLimit,
+  type ProviderRequest,
+  type Risk,
+  type TokenErrorMeaning,
+} from "./contexts/connectors/connector-definition.ts";
 export { type Clock, type Instant, systemClock, toInstant } from "./kernel/clock.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
@@ -19,7 +38,7 @@ export type {
   StoredSecret,
 } from "./kernel/ports.ts";
 export type { Actor, ActorType, Party, Principal } from "./kernel/principal.ts";
-export type { Json, JsonObject } from "./kernel/schema.ts";
+export type { Json, JsonObject, Schema } from "./kernel/schema.ts";
 export { Secret } from "./kernel/secret.ts";
 export type {
   AggregateChange,
