@@ -1,0 +1,95 @@
+import { z } from "zod";
+import { defineContract, query } from "../../kernel/contract.ts";
+import { pageOf, paging } from "../../kernel/paging.ts";
+import { tenantId } from "../../kernel/principal.ts";
+import type { JsonObject } from "../../kernel/schema.ts";
+
+const instant = z.iso.datetime();
+const id = z.string().min(1).max(200);
+// Its own type says arrays that may be written to; what we show is read only.
+const json = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
+const actor = z.object({ type: z.enum(["user", "service", "agent", "system"]), id });
+const party = z.object({ type: z.enum(["user", "service"]), id });
+const outcome = z.enum(["succeeded", "refused", "failed"]);
+
+const auditRow = z.object({
+  id,
+  tenant: tenantId,
+  context: z.string(),
+  time: instant,
+  actor,
+  onBehalfOf: party.optional(),
+  /** `connectors.invoke` */
+  operation: z.string(),
+  /** What the call was about, where its input names something. */
+  target: z.string().optional(),
+  outcome,
+  /** The error's code, when it did not succeed. */
+  errorCode: z.string().optional(),
+  /** The input with everything sensitive replaced. */
+  input: json,
+  correlationId: z.string(),
+  traceId: z.string(),
+});
+
+const event = z.object({
+  id,
+  tenant: tenantId,
+  context: z.string(),
+  /** `connector.connected` */
+  type: z.string(),
+  /** Version of the event's data. */
+  version: z.int(),
+  aggregateType: z.string(),
+  aggregateId: z.string(),
+  aggregateVersion: z.int(),
+  time: instant,
+  data: json,
+  actor,
+  onBehalfOf: party.optional(),
+  correlationId: z.string(),
+  causationId: z.string(),
+  traceparent: z.string(),
+});
+
+const contract = defineContract("audit", {
+  list: query({
+    input: z.strictObject({
+      ...paging,
+      /** The actor's id, of whichever type. */
+      actor: id.optional(),
+      operation: z.string().min(1).max(200).optional(),
+      outcome: outcome.optional(),
+      /** Inclusive. */
+      since: instant.optional(),
+      /** Exclusive. */
+      until: instant.optional(),
+    }),
+    output: pageOf(auditRow),
+    permission: "audit:read",
+    http: "GET /audit",
+    summary: "Lists who did what and what came of it, newest first.",
+  }),
+  events: query({
+    input: z
+      .strictObject({
+        ...paging,
+        types: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
+        aggregateType: z.string().min(1).max(200).optional(),
+        aggregateId: id.optional(),
+        /** `asc` is oldest first. */
+        direction: z.enum(["asc", "desc"]).default("desc"),
+      })
+      .refine((input) => (input.aggregateType === undefined) === (input.aggregateId === undefined), {
+        message: "aggregateType and aggregateId go together",
+      }),
+    output: pageOf(event),
+    permission: "audit:read",
+    http: "GET /audit/events",
+    summary: "Lists the tenant's events, newest first, or those of one aggregate.",
+  }),
+});
+
+export interface Audit extends Readonly<typeof contract> {}
+/** Who did what, and what happened. */
+export const audit: Audit = contract;
