@@ -1,0 +1,30 @@
+import type { Exceptions } from "./check.ts";
+
+/** What the rules let through, each with its reason. A reason that is no longer needed is itself a violation. */
+export const exceptions: Exceptions = {
+  layout: {
+    longFiles: {
+      "packages/core/src/kernel/store.ts": "the whole Store port, with the rows that cross it, on one page",
+      "packages/core/src/contexts/identity/contract.ts": "all that other contexts may know of identity, on one page",
+      "packages/core/src/contexts/connectors/contract.ts":
+        "all that other contexts may know of connectors, on one page",
+      "packages/conformance/src/http-client-suite.ts":
+        "one suite per port: a list of tests, not read from top to bottom",
+      "tests/architecture/fixtures.ts": "one list: a deliberate violation of each rule",
+    },
+    domainNames: {
+      "packages/core/src/contexts/identity/service-account.ts": "a service account is identity's word for a machine",
+    },
+  },
+  conformance: {
+    ports: {
+      AuthorizationSigner: "only the composition root implements it, with keys that never leave it; no host does",
+    },
+    implementations: {},
+  },
+};
+
+export const noExceptions: Exceptions = {
+  layout: { longFiles: {}, domainNames: {} },
+  conformance: { ports: {}, implementations: {} },
+};
