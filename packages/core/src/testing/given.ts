@@ -3,11 +3,14 @@ import type { ErrorClass } from "../kernel/errors.ts";
 import type { EventDefinition } from "../kernel/event.ts";
 import { canonicalJson } from "../kernel/schema.ts";
 
+/** Data as a test writes it, `as const` or not. */
+export type Fixed<T> = T extends object ? { readonly [K in keyof T]: Fixed<T[K]> } : T;
+
 /** An event in a test: `[ConnectorDisconnected, { connectorId, … }]`, with what it withholds where it does. */
 export type TestEvent<Event> = Event extends { readonly type: infer Type extends string; readonly data: infer Data }
   ? Event extends { readonly withheld: infer Withheld }
-    ? readonly [definition: EventDefinition<Type, Data>, data: Data, withheld: Withheld]
-    : readonly [definition: EventDefinition<Type, Data>, data: Data]
+    ? readonly [definition: EventDefinition<Type, Data>, data: Fixed<Data>, withheld: Fixed<Withheld>]
+    : readonly [definition: EventDefinition<Type, Data>, data: Fixed<Data>]
   : never;
 
 /** An event as `then` expects it: nothing is withheld from what was recorded. */
@@ -15,7 +18,7 @@ export type ExpectedEvent<Event> = Event extends {
   readonly type: infer Type extends string;
   readonly data: infer Data;
 }
-  ? readonly [definition: EventDefinition<Type, Data>, data: Data]
+  ? readonly [definition: EventDefinition<Type, Data>, data: Fixed<Data>]
   : never;
 
 type EventsOf<A> = A extends AggregateRoot<infer _State, infer Event> ? Event : never;
