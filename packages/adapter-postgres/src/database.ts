@@ -1,0 +1,74 @@
+import { breaksConnection, typedError } from "./errors.ts";
+
+export interface QueryConfig {
+  readonly text: string;
+  /** Makes it a prepared statement, kept by the connection under this name. */
+  readonly name?: string;
+  readonly values?: unknown[];
+}
+
+/** As much of node-postgres as is used: what runs a statement. */
+export interface Queryable {
+  query(config: QueryConfig): Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
+}
+
+export interface PoolClient extends Queryable {
+  release(destroy?: boolean): void;
+}
+
+/** A `pg.Pool`, by what is used of it. */
+export interface ConnectionPool {
+  connect(): Promise<PoolClient>;
+  on?(event: "error", listener: (error: Error) => void): unknown;
+  off?(event: "error", listener: (error: Error) => void): unknown;
+}
+
+/** Calls our functions, one statement each, and turns what a driver throws into typed errors. */
+export class Database {
+  readonly #pool: () => Promise<ConnectionPool>;
+  readonly #prepare: boolean;
+  readonly #statements = new Map<string, QueryConfig>();
+
+  constructor(pool: () => Promise<ConnectionPool>, prepare: boolean) {
+    this.#pool = pool;
+    this.#prepare = prepare;
+  }
+
+  /** The JSON that the function answers; undefined where it answers nothing. */
+  async call(context: string, schema: string, name: string, values: unknown[]): Promise<unknown> {
+    const [row] = await this.query(context, name, this.#statement(schema, name, values));
+    const answer = row?.["answer"];
+    return typeof answer === "string" ? JSON.parse(answer) : undefined;
+  }
+
+  async query(context: string, operation: string, config: QueryConfig): Promise<readonly Record<string, unknown>[]> {
+    let client: PoolClient;
+    try {
+      client = await (await this.#pool()).connect();
+    } catch (error) {
+      throw typedError(error, context, operation);
+    }
+    // Not `pool.query`: that closes the connection on every error, so each lost race would cost a new connection.
+    let broken = false;
+    try {
+      return (await client.query(config)).rows;
+    } catch (error) {
+      broken = breaksConnection(error);
+      throw typedError(error, context, operation);
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  #statement(schema: string, name: string, values: unknown[]): QueryConfig {
+    const key = `${schema}.${name}`;
+    let statement = this.#statements.get(key);
+    if (statement === undefined) {
+      const parameters = values.map((_, index) => `$${index + 1}`).join(", ");
+      const text = `SELECT ${key}(${parameters}) AS answer`;
+      statement = this.#prepare ? { name: key.replaceAll('"', ""), text } : { text };
+      this.#statements.set(key, statement);
+    }
+    return { ...statement, values };
+  }
+}

@@ -1,0 +1,73 @@
+import { quoteIdentifier } from "./identifier.ts";
+
+/** A function of ours: how it is made, how grants name it, and whether the application calls it. */
+export interface FunctionText {
+  readonly sql: string;
+  readonly signature: string;
+  readonly called: boolean;
+}
+
+/**
+ * A function that callers run with its owner's rights. The search path is fixed, so that no object of the caller can
+ * slip in. Sequential scans are off because plans are kept per connection: one made while a table was small would go
+ * on scanning it when it has grown, until somebody analyses the table.
+ */
+export function definer(name: string, parameters: string, body: string): FunctionText {
+  const rights = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off";
+  return { ...functionText(name, parameters, rights, body), called: true };
+}
+
+/** A function that only our own functions call, under the rights and settings that they have already. */
+export function inner(name: string, parameters: string, body: string): FunctionText {
+  return { ...functionText(name, parameters, "SECURITY INVOKER", body), called: false };
+}
+
+/**
+ * A function for one tenant, `p_tenant`. Row-level security reads the tenant from a setting that lasts for the
+ * transaction, so `answer` is worked out between binding and unbinding it: what the caller runs next in the same
+ * transaction sees no tenant at all. An error undoes the setting with everything else.
+ */
+export function forTenant(
+  name: string,
+  parameters: string,
+  { declare = "", body }: { readonly declare?: string; readonly body: string },
+): FunctionText {
+  return definer(
+    name,
+    `p_tenant text${parameters === "" ? "" : `, ${parameters}`}`,
+    `DECLARE
+  answer text;
+  ${declare.trim()}
+BEGIN
+  PERFORM set_config('armature.tenant', p_tenant, true);
+  ${body.trim()}
+  PERFORM set_config('armature.tenant', '', true);
+  RETURN answer;
+END`,
+  );
+}
+
+/** Makes the functions, and takes from PUBLIC the right to run them that every new function comes with. */
+export function installed(functions: readonly FunctionText[]): readonly string[] {
+  return [
+    ...functions.map(({ sql }) => sql),
+    `REVOKE ALL ON FUNCTION ${functions.map(({ signature }) => signature).join(", ")} FROM PUBLIC`,
+  ];
+}
+
+/** Lets the application run what it calls. */
+export function callable(functions: readonly FunctionText[], role: string): string {
+  const signatures = functions.filter(({ called }) => called).map(({ signature }) => signature);
+  return `GRANT EXECUTE ON FUNCTION ${signatures.join(", ")} TO ${quoteIdentifier(role)}`;
+}
+
+// Everything returns text, mostly JSON: the answer then does not depend on how a host's driver reads other types.
+function functionText(name: string, parameters: string, rights: string, body: string): Omit<FunctionText, "called"> {
+  const types = parameters === "" ? [] : parameters.split(",").map((each) => each.trim().split(" ")[1]);
+  return {
+    signature: `${name}(${types.join(", ")})`,
+    sql: `CREATE OR REPLACE FUNCTION ${name}(${parameters}) RETURNS text LANGUAGE plpgsql ${rights} AS $fn$
+${body.trim()}
+$fn$`,
+  };
+}

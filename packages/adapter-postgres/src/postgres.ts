@@ -1,0 +1,55 @@
+import type { StoreAdapter } from "@armature/core";
+import { type ConnectionPool, Database } from "./database.ts";
+import { StoreUnavailable, typedError } from "./errors.ts";
+import { migrate } from "./migrate.ts";
+import { PostgresStore } from "./postgres-store.ts";
+import { rolesOf } from "./roles.ts";
+
+export interface PostgresOptions {
+  /** A `pg.Pool`. It stays the host's: closing the store does not end it. */
+  readonly pool: ConnectionPool;
+  /** Connections for `migrate()`, as a role that may create schemas and roles. Without it, `pool`. */
+  readonly migrationPool?: ConnectionPool | undefined;
+  /** The role that `pool` connects as, where the migration cannot ask it. */
+  readonly appRole?: string | undefined;
+  /** First part of the names of the two roles that own the functions; `armature` when absent. */
+  readonly rolePrefix?: string | undefined;
+  /** Whether statements are prepared by name; true when absent. Switch it off behind a pooler that cannot. */
+  readonly prepare?: boolean | undefined;
+}
+
+/** Armature's store and leases on PostgreSQL 15 or newer. */
+export function postgres(options: PostgresOptions): StoreAdapter {
+  const { pool, migrationPool = pool, prepare = true } = options;
+  const roles = rolesOf(options.rolePrefix ?? "armature");
+  let closed = false;
+
+  // A pool without a listener ends the process when the server closes an idle connection. The next call tells.
+  const onIdleError = () => {};
+  pool.on?.("error", onIdleError);
+
+  const database = new Database(async () => {
+    if (closed) throw new StoreUnavailable({ reason: "closed" });
+    return pool;
+  }, prepare);
+  return new PostgresStore(database, {
+    embedded: false,
+    lasting: true,
+    migrate: async (contexts) => {
+      const appRole = options.appRole ?? (await roleOf(database));
+      await migrate(migrationPool, { contexts, roles, appRole });
+    },
+    close: async () => {
+      closed = true;
+      pool.off?.("error", onIdleError);
+    },
+  });
+}
+
+/** The role that a database's connections have. */
+export async function roleOf(database: Database): Promise<string> {
+  const [row] = await database.query("armature", "migrate", { text: "SELECT current_user::text AS role" });
+  const role = row?.["role"];
+  if (typeof role !== "string") throw typedError(new Error("no role"), "armature", "migrate");
+  return role;
+}

@@ -1,0 +1,154 @@
+import { type FunctionText, forTenant } from "./function-text.ts";
+import { contextSchema, quoteLiteral } from "./identifier.ts";
+
+/** A time as `Instant`. */
+function instant(column: string): string {
+  return `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+}
+
+/** A row of a context's events as `StoredEvent`. */
+export function storedEvent(context: string, row: string): string {
+  return `(jsonb_build_object('id', ${row}.id, 'tenant', ${row}.tenant, 'context', ${quoteLiteral(context)},
+    'type', ${row}.type, 'aggregateType', ${row}.aggregate_type, 'aggregateId', ${row}.aggregate_id,
+    'aggregateVersion', ${row}.aggregate_version, 'time', ${instant(`${row}.time`)}) || ${row}.body)`;
+}
+
+/** A row of a context's audit as `AuditRow`. */
+function auditRow(context: string, row: string): string {
+  return `(jsonb_build_object('id', ${row}.id, 'tenant', ${row}.tenant, 'context', ${quoteLiteral(context)},
+    'time', ${instant(`${row}.time`)}, 'operation', ${row}.operation, 'outcome', ${row}.outcome) || ${row}.body)`;
+}
+
+/**
+ * How a context reads. Where the conditions vary, the statement is put together from what is asked: names by `%I`,
+ * values only as parameters.
+ */
+export function queryFunctions(context: string): readonly FunctionText[] {
+  const schema = contextSchema(context);
+  return [
+    // LIMIT keeps each lookup a lookup, whatever the planner thinks of the number of rows.
+    forTenant(`${schema}.load`, "p_refs jsonb", {
+      body: `
+  SELECT coalesce(json_agg(found.aggregate ORDER BY ref.n), '[]')::text INTO answer
+    FROM jsonb_array_elements(p_refs) WITH ORDINALITY AS ref (value, n)
+    LEFT JOIN LATERAL (
+      SELECT json_build_object('type', type, 'id', id, 'version', version, 'stateVersion', state_version, 'state', state)
+        FROM ${schema}.aggregates
+        WHERE tenant = p_tenant AND type = ref.value ->> 'type' AND id = ref.value ->> 'id'
+        LIMIT 1
+    ) AS found (aggregate) ON true;`,
+    }),
+    // One row more than the page holds tells whether there is another page. "key" is where the next one starts.
+    forTenant(`${schema}.find`, "p_query jsonb", {
+      declare: `
+  conditions text := 'tenant = $1 AND type = $2';
+  sorted text := '''''';
+  ordering text := 'id';
+  beyond text := CASE p_query ->> 'direction' WHEN 'desc' THEN '<' ELSE '>' END;
+  field text;`,
+      body: `
+  FOR field IN SELECT jsonb_object_keys(p_query -> 'where') LOOP
+    conditions := conditions || format(' AND %I = ($3 -> ''where'' ->> %L)', 'ix_' || field, field);
+  END LOOP;
+  IF p_query ? 'range' THEN
+    field := 'ix_' || (p_query -> 'range' ->> 'field');
+    -- Every encoded value is at or above '0'; a row that was stored before the field was declared is not.
+    conditions := conditions || format(' AND %I >= coalesce($3 -> ''range'' ->> ''gte'', ''0'')', field);
+    IF p_query -> 'range' ? 'lt' THEN
+      conditions := conditions || format(' AND %I < ($3 -> ''range'' ->> ''lt'')', field);
+    END IF;
+  END IF;
+  IF p_query ? 'orderBy' THEN
+    sorted := format('%I', 'ix_' || (p_query ->> 'orderBy'));
+    ordering := sorted || ', id';
+    IF p_query ? 'after' THEN
+      conditions := conditions || format(' AND (%s, id) %s ($3 -> ''after'' ->> 0, $3 -> ''after'' ->> 1)', sorted, beyond);
+    END IF;
+  ELSIF p_query ? 'after' THEN
+    conditions := conditions || format(' AND id %s ($3 -> ''after'' ->> 1)', beyond);
+  END IF;
+  IF beyond = '<' THEN
+    ordering := replace(ordering, ', id', ' DESC, id') || ' DESC';
+  END IF;
+  EXECUTE format('SELECT coalesce(json_agg(json_build_object(''key'', page.key, ''aggregate'', page.aggregate)), ''[]'')::text FROM (
+      SELECT json_build_array(%s, id) AS key, json_build_object(''type'', type, ''id'', id, ''version'', version,
+          ''stateVersion'', state_version, ''state'', state) AS aggregate
+        FROM ${schema}.aggregates WHERE %s ORDER BY %s LIMIT ($3 ->> ''limit'')::int + 1) AS page',
+      sorted, conditions, ordering)
+    INTO answer USING p_tenant, p_query ->> 'type', p_query;`,
+    }),
+    forTenant(`${schema}.list_events`, "p_query jsonb", {
+      declare: `
+  conditions text := 'tenant = $1';
+  beyond text := CASE p_query ->> 'direction' WHEN 'desc' THEN '<' ELSE '>' END;
+  sorted text := CASE WHEN p_query ? 'aggregate' THEN 'aggregate_version' ELSE 'id' END;`,
+      body: `
+  IF p_query ? 'aggregate' THEN
+    conditions := conditions || ' AND aggregate_type = ($2 -> ''aggregate'' ->> ''type'')'
+      || ' AND aggregate_id = ($2 -> ''aggregate'' ->> ''id'')';
+  END IF;
+  IF p_query ? 'types' THEN
+    conditions := conditions || ' AND type = ANY (ARRAY(SELECT jsonb_array_elements_text($2 -> ''types'')))';
+  END IF;
+  IF p_query ? 'after' THEN
+    conditions := conditions || format(' AND %I %s ($2 ->> ''after'')%s', sorted, beyond,
+      CASE sorted WHEN 'id' THEN '' ELSE '::int' END);
+  END IF;
+  EXECUTE format('SELECT coalesce(json_agg(page.event), ''[]'')::text FROM (
+      SELECT ${storedEvent(context, "events").replaceAll("'", "''")} AS event
+        FROM ${schema}.events WHERE %s ORDER BY %I %s LIMIT ($2 ->> ''limit'')::int + 1) AS page',
+      conditions, sorted, CASE beyond WHEN '<' THEN 'DESC' ELSE 'ASC' END)
+    INTO answer USING p_tenant, p_query;`,
+    }),
+    forTenant(`${schema}.list_audit`, "p_query jsonb", {
+      declare: `
+  conditions text := 'tenant = $1';`,
+      body: `
+  IF p_query ? 'after' THEN conditions := conditions || ' AND id < ($2 ->> ''after'')'; END IF;
+  IF p_query ? 'actorId' THEN conditions := conditions || ' AND actor_id = ($2 ->> ''actorId'')'; END IF;
+  IF p_query ? 'operation' THEN conditions := conditions || ' AND operation = ($2 ->> ''operation'')'; END IF;
+  IF p_query ? 'outcome' THEN conditions := conditions || ' AND outcome = ($2 ->> ''outcome'')'; END IF;
+  IF p_query ? 'since' THEN conditions := conditions || ' AND time >= ($2 ->> ''since'')::timestamptz'; END IF;
+  IF p_query ? 'until' THEN conditions := conditions || ' AND time < ($2 ->> ''until'')::timestamptz'; END IF;
+  EXECUTE format('SELECT coalesce(json_agg(page.entry), ''[]'')::text FROM (
+      SELECT ${auditRow(context, "audit").replaceAll("'", "''")} AS entry
+        FROM ${schema}.audit WHERE %s ORDER BY id DESC LIMIT ($2 ->> ''limit'')::int + 1) AS page', conditions)
+    INTO answer USING p_tenant, p_query;`,
+    }),
+    ...recordFunctions(schema),
+  ];
+}
+
+/** Single values with compare-and-set. */
+function recordFunctions(schema: string): readonly FunctionText[] {
+  return [
+    forTenant(`${schema}.record_get`, "p_key text", {
+      body: `
+  SELECT json_build_object('version', version, 'value', value)::text INTO answer
+    FROM ${schema}.records WHERE tenant = p_tenant AND key = p_key;`,
+    }),
+    forTenant(`${schema}.record_put`, "p_key text, p_value jsonb, p_expected int", {
+      body: `
+  IF p_expected = 0 THEN
+    INSERT INTO ${schema}.records (tenant, key, version, value) VALUES (p_tenant, p_key, 1, p_value)
+      ON CONFLICT DO NOTHING;
+  ELSE
+    UPDATE ${schema}.records SET version = p_expected + 1, value = p_value
+      WHERE tenant = p_tenant AND key = p_key AND version = p_expected;
+  END IF;
+  answer := found::text;`,
+    }),
+    forTenant(`${schema}.record_delete`, "p_key text", {
+      body: `DELETE FROM ${schema}.records WHERE tenant = p_tenant AND key = p_key;`,
+    }),
+    // No key with the prefix lies above the prefix followed by the highest of all characters to the full length.
+    forTenant(`${schema}.record_list`, "p_prefix text, p_after text, p_limit int", {
+      declare: "highest text := p_prefix || repeat(chr(1114111), 512);",
+      body: `
+  SELECT coalesce(json_agg(page.key), '[]')::text INTO answer FROM (
+    SELECT key FROM ${schema}.records
+      WHERE tenant = p_tenant AND key >= p_prefix AND key > p_after AND key <= highest
+      ORDER BY key LIMIT p_limit) AS page;`,
+    }),
+  ];
+}
