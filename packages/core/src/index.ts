@@ -1,3 +1,5 @@
+export { type Audit, audit } from "./contexts/audit/contract.ts";
+export { type ConnectorActions, connectorActions } from "./contexts/connectors/connector-actions.ts";
 export {
   type AnyConnectorAction,
   type ApiKeyAuth,
@@ -17,9 +19,150 @@ export {
   type Risk,
   type TokenErrorMeaning,
 } from "./contexts/connectors/connector-definition.ts";
+export {
+  ActionUnknown,
+  AuthenticationUnsupported,
+  AuthorizationInvalid,
+  AuthorizationRefused,
+  AuthorizationReturned,
+  AuthorizationStarted,
+  ConnectorAlreadyConnected,
+  ConnectorConnected,
+  ConnectorDisconnected,
+  ConnectorNeedsReauthorization,
+  ConnectorNotConnected,
+  type Connectors,
+  type ConnectorView,
+  CredentialRefreshed,
+  CredentialRefused,
+  connectors,
+  type InvokeResult,
+  ProviderFailed,
+  ProviderLimited,
+  ProviderRedirected,
+  ProviderRefused,
+  ProviderUnknown,
+  type ProviderView,
+  ReauthorizationNeeded,
+  type ReauthorizationReason,
+} from "./contexts/connectors/contract.ts";
+export { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "./contexts/identity/authenticator.ts";
+export {
+  AccountDisabled,
+  AccountNotDisabled,
+  ApiKeyAlreadyRevoked,
+  ApiKeyCreated,
+  ApiKeyRevoked,
+  ExpiryInThePast,
+  type Identity,
+  identity,
+  LastOwner,
+  OwnerAdded,
+  OwnerRemoved,
+  RoleCreated,
+  RoleDeleted,
+  RoleIsBuiltIn,
+  RoleNameRetired,
+  RolesChanged,
+  RoleUpdated,
+  ServiceAccountCreated,
+  ServiceAccountDisabled,
+  ServiceAccountEnabled,
+  TenantAlreadySuspended,
+  TenantCreated,
+  TenantNotSuspended,
+  TenantRenamed,
+  TenantResumed,
+  TenantSuspended,
+  UserCreated,
+  UserDisabled,
+  UserEnabled,
+  UserUpdated,
+} from "./contexts/identity/contract.ts";
+export { createIdentityAuthorizer, type IdentityAuthorizer } from "./contexts/identity/identity-authorizer.ts";
+export { SecretRevealDisabled, type Secrets, secrets } from "./contexts/secrets/contract.ts";
+export {
+  type AggregateClass,
+  type AggregateDefinition,
+  AggregateRoot,
+  defineAggregate,
+  type PendingEvent,
+  type Withholding,
+} from "./kernel/aggregate.ts";
 export { type Clock, type Instant, systemClock, toInstant } from "./kernel/clock.ts";
+export {
+  type ActionContext,
+  type Atomic,
+  atomic,
+  type CallContext,
+  type CommandContext,
+  type ContextDefinition,
+  type Declared,
+  type Dependency,
+  defineContext,
+  type FindOptions,
+  type Handlers,
+  type On,
+  type QueryContext,
+  type StreamContext,
+  type Subscription,
+} from "./kernel/context.ts";
+export {
+  type AnyOperation,
+  action,
+  type Call,
+  type CallOptions,
+  type Client,
+  type Contract,
+  command,
+  defineContract,
+  type HttpRoute,
+  type Operation,
+  type OperationKind,
+  type OperationOptions,
+  type Operations,
+  type OwnClient,
+  query,
+  type StreamItem,
+  stream,
+} from "./kernel/contract.ts";
+export {
+  AlreadyExists,
+  ArmatureError,
+  Canceled,
+  CorruptData,
+  DeadlineExceeded,
+  defineError,
+  type ErrorClass,
+  type ErrorKind,
+  type ErrorRecord,
+  Forbidden,
+  IdempotencyInProgress,
+  IdempotencyKeyReused,
+  IdempotencyResultNotKept,
+  InternalError,
+  InvalidInput,
+  LimitExceeded,
+  NotFound,
+  reviveError,
+  Unauthenticated,
+  UnknownOutcome,
+  UnrecognizedError,
+  VersionConflict,
+} from "./kernel/errors.ts";
+export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } from "./kernel/event.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
+export { pageOf, paging } from "./kernel/paging.ts";
+export { parse } from "./kernel/parse.ts";
+export {
+  AddressRefused,
+  ProviderAnsweredGarbage,
+  ProviderTimedOut,
+  ProviderUnreachable,
+  SecretUnreadable,
+  SecretVersionConflict,
+} from "./kernel/port-errors.ts";
 export type {
   Authorizer,
   Bucket,
@@ -37,9 +180,28 @@ export type {
   SecretStore,
   StoredSecret,
 } from "./kernel/ports.ts";
-export type { Actor, ActorType, Party, Principal } from "./kernel/principal.ts";
-export type { Json, JsonObject, Schema } from "./kernel/schema.ts";
+export {
+  type Actor,
+  type ActorType,
+  covers,
+  describePrincipal,
+  type Party,
+  type Principal,
+  type PrincipalInput,
+  tenantId,
+  toPrincipal,
+} from "./kernel/principal.ts";
+export {
+  type Issue,
+  type Json,
+  type JsonObject,
+  jsonSchema,
+  type Parsed,
+  type Schema,
+  tryParse,
+} from "./kernel/schema.ts";
 export { Secret } from "./kernel/secret.ts";
+export { hasSensitive, sensitive } from "./kernel/sensitive.ts";
 export type {
   AggregateChange,
   AggregateRef,
@@ -67,3 +229,17 @@ export type {
   StoredEvent,
   StoredRecord,
 } from "./kernel/store.ts";
+export type {
+  Armature,
+  ArmatureOptions,
+  AuthorizeFunction,
+  BuiltInContracts,
+  CallbackResult,
+  Clients,
+  OperationDescription,
+} from "./runtime/armature.ts";
+export { createArmature } from "./runtime/create-armature.ts";
+export { GuardedHttpClient, type GuardedHttpClientOptions } from "./runtime/guarded-http-client.ts";
+export type { RelayOptions } from "./runtime/relay.ts";
+export type { LifecycleEvents } from "./runtime/runtime-ports.ts";
+export { SealedSecretStore, type SealedSecretStoreOptions } from "./runtime/sealed-secret-store.ts";

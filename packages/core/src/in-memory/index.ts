@@ -10,5 +10,9 @@ export { InMemoryStore } from "./in-memory-store.ts";
 
 /** Keeps everything in the memory of this process, for tests and for trying things out. */
 export function inMemory(options: { readonly clock?: Clock } = {}): InMemoryStore & StoreAdapter {
-  return Object.assign(new InMemoryStore(), { lease: new InMemoryLease(options.clock ?? systemClock()) });
+  return Object.assign(new InMemoryStore(), {
+    lease: new InMemoryLease(options.clock ?? systemClock()),
+    embedded: true,
+    lasting: false,
+  });
 }

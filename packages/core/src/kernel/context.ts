@@ -30,6 +30,8 @@ type Reach<X extends Contract, C extends Contract, Kind extends OperationKind> =
   ? OwnClient<X, Kind>
   : Client<X, Kind>;
 
+type Sendable<O> = O extends Operation<infer _Kind, infer In, infer _A, infer _R, infer _O, infer _E, infer _P> ? In : never;
+
 type Awaitable<T> = T | Promise<T>;
 
 /** What every handler gets. */
@@ -101,11 +103,14 @@ export interface CommandContext<C extends Contract, D> extends CallContext, Read
   use<const X extends Contract>(
     contract: X & Declared<X, C, D>,
   ): Reach<X, C, X["name"] extends AtomicOf<D>["name"] ? "query" | "command" : "query">;
-  /** Has a command run once, after this commit, as the same principal. */
-  send<const X extends Contract, K extends keyof Client<X, "command"> & string>(
+  /**
+   * Has a command run once, after this commit, as the same principal. Or an action that is `repeatable`: at least
+   * once, until it is done.
+   */
+  send<const X extends Contract, K extends keyof Reach<X, C, "command" | "action"> & string>(
     contract: X & Declared<X, C, D>,
     operation: K,
-    input: Parameters<Client<X, "command">[K]>[0],
+    input: Sendable<X["operations"][K]>,
   ): void;
 }
 
@@ -113,6 +118,8 @@ export interface CommandContext<C extends Contract, D> extends CallContext, Read
 export interface ActionContext<C extends Contract, D> extends CallContext {
   /** 1, or more when an earlier attempt with the same key was cut off. */
   readonly attempt: number;
+  /** When the call is given up, in milliseconds since 1970. */
+  readonly deadline: number;
   readonly http: HttpClient;
   readonly secrets: SecretStore;
   readonly lease: Lease;

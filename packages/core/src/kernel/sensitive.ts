@@ -3,10 +3,16 @@ import { type JsonObject, jsonSchema, type Schema } from "./schema.ts";
 
 const MARK = "x-sensitive";
 const REDACTED = "[redacted]";
+const LONGEST_TEXT = 500;
 
-/** Marks a field whose value is never written to an audit row, an idempotency record, a log or a span. */
+/**
+ * Marks a field whose value is never written to an audit row, an idempotency record, a log or a span. In a pipe, mark
+ * the whole: `sensitive(a.pipe(b))`.
+ */
 export function sensitive<S extends z.ZodType>(schema: S): S {
-  return schema.meta({ ...schema.meta(), [MARK]: true }) as S;
+  // Without the id: two schemas of one id cannot stand in one JSON Schema.
+  const { id: _, ...meta } = schema.meta() ?? {};
+  return schema.meta({ ...meta, [MARK]: true }) as S;
 }
 
 /** Writes a value with everything sensitive replaced. */
@@ -14,110 +20,124 @@ export type Redact = (value: unknown) => JsonObject;
 
 type Node = JsonObject & {
   $ref?: string;
-  $defs?: JsonObject;
-  properties?: Record<string, Node>;
-  items?: Node;
-  additionalProperties?: Node;
-  anyOf?: Node[];
-  allOf?: Node[];
-  oneOf?: Node[];
+  $defs?: Readonly<Record<string, Node>>;
+  properties?: Readonly<Record<string, Node>>;
+  patternProperties?: Readonly<Record<string, Node>>;
+  additionalProperties?: Node | boolean;
+  prefixItems?: readonly Node[];
+  items?: Node | boolean;
+  anyOf?: readonly Node[];
+  allOf?: readonly Node[];
+  oneOf?: readonly Node[];
 };
 
 /** Whether anything in the schema is marked as sensitive. */
 export function hasSensitive(schema: Schema): boolean {
-  return JSON.stringify(jsonSchema(schema, "output")).includes(`"${MARK}":true`);
+  return marks(schema, "output") > 0;
 }
 
 /**
- * A redactor for values of the schema. Fields whose type the schema leaves open (any JSON) are replaced by their size
- * and nothing else: what a provider's action takes or gives is not for the audit.
+ * A redactor for values of the schema. Where several schemas may describe a value (a union, an intersection), one that
+ * is marked redacts it. Fields whose type the schema leaves open (any JSON) are replaced by their size and nothing
+ * else: what a provider's action takes or gives is not for the audit.
  */
 export function redactor(schema: Schema): Redact {
+  if (marks(schema, "input") > marks(schema, "output"))
+    throw new TypeError("A sensitive schema goes into a pipe and loses its mark; mark the whole pipe.");
   const root = jsonSchema(schema, "output") as Node;
-  return (value) => redact(root, root, value) as JsonObject;
+  return (value) => redact(root, [root], value) as JsonObject;
 }
 
-function redact(root: Node, node: Node, value: unknown): unknown {
-  if (value === undefined || value === null) return value ?? null;
-  const shape = resolve(root, node);
-  if (shape[MARK] === true) return REDACTED;
+function marks(schema: Schema, io: "input" | "output"): number {
+  return JSON.stringify(jsonSchema(schema, io)).split(`"${MARK}":true`).length - 1;
+}
+
+/** @param nodes every schema that may describe the value */
+function redact(root: Node, nodes: readonly Node[], value: unknown): unknown {
+  if (value === undefined || value === null) return null;
+  const shapes = takenApart(root, nodes);
+  if (shapes.some((shape) => shape[MARK] === true)) return REDACTED;
+  const takes = (type: string) => shapes.some((shape) => shape["type"] === type);
+  const anyJson = takes("object") && takes("array") && takes("string");
+  if (nodes.length === 0 || anyJson || nodes.some((node) => isOpen(root, node))) return opaque(value);
+
   if (Array.isArray(value)) {
-    const items = shape.items;
-    return items === undefined ? opaque(value) : value.map((each) => redact(root, items, each));
+    const arrays = shapes.filter((shape) => shape["type"] === "array");
+    if (arrays.length === 0) return opaque(value);
+    return value.map((item, at) =>
+      redact(
+        root,
+        arrays.flatMap((shape) => itemSchemas(shape, at)),
+        item,
+      ),
+    );
   }
   if (typeof value === "object") {
-    const known = Object.assign(
-      {},
-      shape.properties,
-      ...(shape.allOf ?? []).map((part) => resolve(root, part).properties),
-    ) as Record<string, Node>;
-    const open =
-      typeof shape.additionalProperties === "object" && Object.keys(shape.additionalProperties).length > 0
-        ? shape.additionalProperties
-        : undefined;
-    if (Object.keys(known).length === 0 && open === undefined) {
-      const options = shape.anyOf ?? shape.oneOf;
-      return options === undefined || options.some((option) => isOpen(resolve(root, option)))
-        ? opaque(value)
-        : redactUnion(root, options, value);
-    }
-    const copy: Record<string, unknown> = {};
-    for (const [key, inner] of Object.entries(value)) {
-      const field = known[key] ?? open;
-      copy[key] = field === undefined ? opaque(inner) : redact(root, field, inner);
-    }
-    return copy;
+    const objects = shapes.filter(namesFields);
+    if (objects.length === 0) return opaque(value);
+    const fields = Object.entries(value).map(([key, field]) => {
+      return [
+        key,
+        redact(
+          root,
+          objects.flatMap((shape) => fieldSchemas(shape, key)),
+          field,
+        ),
+      ];
+    });
+    return Object.fromEntries(fields);
   }
-  const options = (shape.anyOf ?? shape.oneOf)?.map((option) => resolve(root, option));
-  if (options?.some((option) => option[MARK] === true)) return REDACTED;
-  if (
-    isOpen(shape) ||
-    options?.some((option) => isOpen(option) || option["type"] === "object" || option["type"] === "array")
-  )
-    return opaque(value);
-  if (typeof value === "string" && value.length > 500) return `${value.slice(0, 500)}…`;
+  if (takes("object") || takes("array")) return opaque(value);
+  if (typeof value === "string" && value.length > LONGEST_TEXT) return `${value.slice(0, LONGEST_TEXT)}…`;
   return value;
 }
 
-// A union shows a field only if no branch that has the field marks it.
-function redactUnion(root: Node, options: readonly Node[], value: object): unknown {
-  const copy: Record<string, unknown> = {};
-  for (const [key, inner] of Object.entries(value)) {
-    const fields = options
-      .map((option) => resolve(root, option).properties?.[key])
-      .filter((field) => field !== undefined);
-    copy[key] =
-      fields.length === 0
-        ? opaque(inner)
-        : fields
-            .map((field) => redact(root, field, inner))
-            .reduce((kept, next) => (JSON.stringify(kept) === JSON.stringify(next) ? kept : REDACTED));
-  }
-  return copy;
+/** The schemas themselves and, through unions, intersections and references, everything that they are made of. */
+function takenApart(root: Node, nodes: readonly Node[]): readonly Node[] {
+  const found = new Set<Node>();
+  const visit = (node: Node) => {
+    if (found.has(node)) return;
+    found.add(node);
+    if (node.$ref !== undefined) visit(resolve(root, node.$ref));
+    for (const part of [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])]) visit(part);
+  };
+  for (const node of nodes) visit(node);
+  return [...found];
 }
 
-function isOpen(shape: Node): boolean {
-  return (
-    shape["type"] === undefined &&
-    shape["enum"] === undefined &&
-    shape["const"] === undefined &&
-    shape.anyOf === undefined &&
-    shape.oneOf === undefined &&
-    shape.allOf === undefined
-  );
+/** Whether it takes any value. */
+function isOpen(root: Node, node: Node, seen: ReadonlySet<Node> = new Set()): boolean {
+  if (seen.has(node) || node["type"] !== undefined || node["enum"] !== undefined || "const" in node) return false;
+  const inner = new Set(seen).add(node);
+  if (node.$ref !== undefined) return isOpen(root, resolve(root, node.$ref), inner);
+  const options = node.anyOf ?? node.oneOf;
+  if (options !== undefined) return options.some((option) => isOpen(root, option, inner));
+  return node.allOf?.every((part) => isOpen(root, part, inner)) ?? true;
 }
 
-function resolve(root: Node, node: Node): Node {
-  let current = node;
-  for (let depth = 0; depth < 20 && current.$ref !== undefined; depth += 1) {
-    if (current[MARK] === true) return current;
-    const path = current.$ref
-      .replace(/^#\/?/, "")
-      .split("/")
-      .filter((part) => part !== "");
-    current = path.reduce<Node>((at, part) => at[part] as Node, root);
-  }
-  return current;
+function namesFields(shape: Node): boolean {
+  const { properties = {}, patternProperties, additionalProperties } = shape;
+  if (Object.keys(properties).length > 0 || patternProperties !== undefined) return true;
+  return typeof additionalProperties === "object" && Object.keys(additionalProperties).length > 0;
+}
+
+function fieldSchemas(
+  { properties = {}, patternProperties, additionalProperties }: Node,
+  key: string,
+): readonly Node[] {
+  if (Object.hasOwn(properties, key)) return [properties[key]!];
+  const others = Object.values(patternProperties ?? {});
+  return typeof additionalProperties === "object" ? [...others, additionalProperties] : others;
+}
+
+function itemSchemas({ prefixItems, items }: Node, at: number): readonly Node[] {
+  const item = prefixItems?.[at] ?? items;
+  return typeof item === "object" ? [item] : [];
+}
+
+// zod writes `#` and `#/$defs/<id>`, the id as it is.
+function resolve(root: Node, ref: string): Node {
+  return ref === "#" ? root : root.$defs![ref.replace(/^#\/\$defs\//, "")]!;
 }
 
 function opaque(value: unknown): string {

@@ -52,6 +52,10 @@ export interface Store {
 /** What a store's package offers: the store, and leases kept in the same place. */
 export interface StoreAdapter extends Store {
   readonly lease: Lease;
+  /** Runs inside this process and is nobody else's: `createArmature` migrates it by itself. */
+  readonly embedded: boolean;
+  /** Outlives this process: what seals the secrets in it must too. */
+  readonly lasting: boolean;
 }
 
 /** A context as far as a store needs to know it. */

@@ -144,7 +144,9 @@ export interface ProviderAccount {
 }
 
 /** How to talk to one provider. Made by `defineConnector`. */
-export interface ConnectorDefinition<Actions extends Readonly<Record<string, AnyConnectorAction>> = Readonly<Record<string, AnyConnectorAction>>> {
+export interface ConnectorDefinition<
+  Actions extends Readonly<Record<string, AnyConnectorAction>> = Readonly<Record<string, AnyConnectorAction>>,
+> {
   readonly id: string;
   readonly name: string;
   readonly auth: { readonly oauth2?: OAuth2Auth; readonly apiKey?: ApiKeyAuth };
@@ -175,7 +177,8 @@ export function defineConnector<const Actions extends Readonly<Record<string, An
   readonly health: ConnectorDefinition["health"];
   readonly actions: Actions;
 }): ConnectorDefinition<Actions> {
-  if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(options.id)) throw new TypeError(`The provider id "${options.id}" must be kebab-case.`);
+  if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(options.id))
+    throw new TypeError(`The provider id "${options.id}" must be kebab-case.`);
   if (options.auth.oauth2 === undefined && options.auth.apiKey === undefined)
     throw new TypeError(`The provider "${options.id}" needs a way to authenticate: oauth2 or apiKey.`);
   for (const [name, action] of Object.entries(options.actions)) {

@@ -1,0 +1,349 @@
+import { createHash } from "node:crypto";
+import { toInstant } from "../../kernel/clock.ts";
+import { type ActionContext, defineContext } from "../../kernel/context.ts";
+import { CorruptData, InvalidInput, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
+import { parse } from "../../kernel/parse.ts";
+import type { Party, Principal } from "../../kernel/principal.ts";
+import { jsonSchema, tryParse } from "../../kernel/schema.ts";
+import { identity, TenantSuspended } from "../identity/contract.ts";
+import { Connector } from "./connector.ts";
+import type {
+  AnyConnectorAction,
+  ConnectorActionContext,
+  ConnectorDefinition,
+  OAuth2Auth,
+} from "./connector-definition.ts";
+import {
+  ActionUnknown,
+  AuthenticationUnsupported,
+  AuthorizationInvalid,
+  AuthorizationRefused,
+  type Connectors,
+  type ConnectorView,
+  connectors,
+  type InvokeResult,
+  ProviderUnknown,
+  type ProviderView,
+} from "./contract.ts";
+import { type Credential, credentialName, sealCredential } from "./credential.ts";
+import { authorizationUrl, exchangeCode } from "./oauth.ts";
+import type { AuthorizationSigner, DetachedCalls } from "./ports.ts";
+import { providerClient } from "./provider-client.ts";
+import { TokenKeeper } from "./token-keeper.ts";
+
+type Ctx = ActionContext<Connectors, typeof identity>;
+type ConnectorId = ConnectorView["id"];
+
+/** What the host decides about connectors. */
+export interface ConnectorsOptions {
+  readonly providers: readonly ConnectorDefinition[];
+  readonly signer: AuthorizationSigner;
+  readonly detached: DetachedCalls;
+  /** The callback that providers send browsers back to, where an authorization names none. */
+  readonly redirectUri: string | undefined;
+  /** Origins that the callback may send a browser on to. */
+  readonly returnOrigins: readonly string[];
+}
+
+/** An authorization that nobody completed is void after this time. */
+const AUTHORIZATION_MS = 10 * 60_000;
+
+/** Tenants' connections to providers, and the actions that run through them. */
+export function connectorsContext(options: ConnectorsOptions) {
+  const tokens = new TokenKeeper(options.detached);
+  const providers = new Map(options.providers.map((definition) => [definition.id, definition]));
+  if (providers.size !== options.providers.length) throw new TypeError("Two connectors have the same id.");
+  const views = options.providers.map(toProviderView);
+
+  const definitionOf = (provider: string): ConnectorDefinition => {
+    const definition = providers.get(provider);
+    if (definition === undefined) throw new ProviderUnknown({ provider });
+    return definition;
+  };
+  const oauthOf = (definition: ConnectorDefinition): OAuth2Auth => {
+    if (definition.auth.oauth2 === undefined)
+      throw new AuthenticationUnsupported({ provider: definition.id, authentication: "oauth2" });
+    return definition.auth.oauth2;
+  };
+
+  /** Runs something at the provider with the connector's credential. */
+  const reach = async (
+    ctx: Ctx,
+    connectorId: ConnectorId,
+    action: Pick<AnyConnectorAction, "idempotency">,
+  ): Promise<ConnectorActionContext> => {
+    const { provider, credential } = await ctx.use(connectors).credentialOf({ connectorId });
+    const call = {
+      definition: definitionOf(provider),
+      ref: { connectorId, credential },
+      idempotency: action.idempotency,
+    };
+    return { http: providerClient(ctx, tokens, call), idempotencyKey: ctx.callId, signal: ctx.signal };
+  };
+
+  const store = async (
+    ctx: Ctx,
+    connectorId: ConnectorId,
+    provider: string,
+    value: Credential,
+  ): Promise<ConnectorView> => {
+    const credential = credentialName(connectorId, ctx.newId("crd"));
+    await ctx.secrets.put(ctx.tenant, credential, sealCredential(value), 0);
+    try {
+      return await ctx.use(connectors).recordConnected({
+        connectorId,
+        provider,
+        authentication: value.type,
+        credential,
+        scopes: value.type === "oauth2" ? value.scopes : [],
+      });
+    } catch (error) {
+      await ctx.secrets.delete(ctx.tenant, credential);
+      throw error;
+    }
+  };
+
+  return defineContext(connectors, {
+    dependsOn: [identity],
+    aggregates: [Connector],
+    handlers: {
+      providers: () => ({ items: views }),
+
+      list: async ({ provider, status, limit, after }, ctx) => {
+        const page = await ctx.find(Connector, { where: { provider, status }, limit, after });
+        return { ...page, items: page.items.map(toView) };
+      },
+
+      get: async ({ connectorId }, ctx) => toView(await ctx.load(Connector, connectorId)),
+
+      authorize: async (input, ctx) => {
+        const definition = definitionOf(input.provider);
+        const auth = oauthOf(definition);
+        const redirectUri = input.redirectUri ?? options.redirectUri;
+        if (redirectUri === undefined)
+          throw invalid("redirectUri", "is needed: the host has configured no callback of its own");
+        const returnTo = input.returnTo;
+        if (returnTo !== undefined && !options.returnOrigins.includes(new URL(returnTo).origin))
+          throw invalid("returnTo", "is not of an origin that the host allows");
+        const connector =
+          input.connectorId === undefined
+            ? ctx.add(new Connector(ctx.newId("con")))
+            : await ofProvider(ctx.load(Connector, input.connectorId), definition);
+        const connectorId = connector.id;
+        const nonce = Buffer.from(ctx.random(16)).toString("base64url");
+        const startedBy = partyOf(ctx.principal);
+        const expires = Date.parse(ctx.now) + AUTHORIZATION_MS;
+        const expiresAt = toInstant(expires);
+        connector.startAuthorization(
+          definition.id,
+          { nonceHash: hash(nonce), redirectUri, returnTo, expiresAt, startedBy },
+          ctx.now,
+        );
+        const state = await options.signer.sign(
+          { tenant: ctx.tenant, connectorId, nonce, startedBy: startedBy ?? null },
+          expires,
+        );
+        const url = await authorizationUrl(auth, {
+          redirectUri,
+          state,
+          codeVerifier: options.signer.codeVerifier(nonce),
+        });
+        return { connectorId, url, expiresAt };
+      },
+
+      completeAuthorization: async ({ state, ...answer }, ctx) => {
+        const claims = await options.signer.verify(state);
+        const caller = partyOf(ctx.principal);
+        // Only who began it may complete it: otherwise somebody else's account could be slipped in.
+        if (
+          claims?.tenant !== ctx.tenant ||
+          claims.startedBy === null ||
+          claims.startedBy.id !== caller?.id ||
+          claims.startedBy.type !== caller.type
+        )
+          throw new AuthorizationInvalid({});
+        const finished = await ctx
+          .use(connectors)
+          .finishAuthorization({ connectorId: claims.connectorId as ConnectorId, nonce: claims.nonce, ...answer });
+        return finished.connector;
+      },
+
+      finishAuthorization: async ({ connectorId, nonce, code, iss, error }, ctx) => {
+        const { provider, redirectUri, returnTo } = await ctx
+          .use(connectors)
+          .takeAuthorization({ connectorId, nonceHash: hash(nonce) });
+        const definition = definitionOf(provider);
+        if (error !== undefined || code === undefined)
+          throw new AuthorizationRefused({
+            provider,
+            error: /^[a-z_]{1,60}$/.test(error ?? "") ? error! : "no code was given",
+          });
+        const codeVerifier = options.signer.codeVerifier(nonce);
+        const token = await exchangeCode(
+          definition,
+          oauthOf(definition),
+          ctx.http,
+          { code, iss, redirectUri, codeVerifier },
+          ctx.signal,
+          () => ctx.clock.now(),
+        );
+        const connector = await store(ctx, connectorId, provider, token);
+        return returnTo === undefined ? { connector } : { connector, returnTo };
+      },
+
+      connectWithApiKey: async (input, ctx) => {
+        const definition = definitionOf(input.provider);
+        if (definition.auth.apiKey === undefined)
+          throw new AuthenticationUnsupported({ provider: definition.id, authentication: "api-key" });
+        const connectorId = input.connectorId ?? (ctx.newId("con") as ConnectorId);
+        // Nothing is made under an id that a caller has thought up.
+        if (input.connectorId !== undefined) await ctx.use(connectors).get({ connectorId });
+        return store(ctx, connectorId, definition.id, { type: "api-key", key: input.apiKey });
+      },
+
+      disconnect: async ({ connectorId }, ctx) => {
+        const connector = await ctx.load(Connector, connectorId);
+        disconnect(connector, ctx);
+      },
+
+      check: async ({ connectorId }, ctx) => {
+        const { provider } = await ctx.use(connectors).credentialOf({ connectorId });
+        return {
+          account: await definitionOf(provider).health(await reach(ctx, connectorId, { idempotency: "natural" })),
+        };
+      },
+
+      invoke: async ({ connectorId, action: name, input }, ctx) => {
+        const { provider } = await ctx.use(connectors).credentialOf({ connectorId });
+        const action = Object.hasOwn(definitionOf(provider).actions, name)
+          ? definitionOf(provider).actions[name]
+          : undefined;
+        if (action === undefined) throw new ActionUnknown({ provider, action: name });
+        const id = `${provider}.${name}`;
+        // A cut-off attempt may have reached a provider that would do it again.
+        if (ctx.attempt > 1 && action.idempotency === "none") throw new UnknownOutcome({ operation: id });
+        const args = parse(action.input, input, `The input of ${id}`);
+        const returned = await action.run(args, await reach(ctx, connectorId, action));
+        const result = tryParse(action.output, returned);
+        if (!result.ok) throw new CorruptData({ subject: `The output of ${id}`, issues: [...result.issues] });
+        return { result: (result.value ?? null) as InvokeResult };
+      },
+
+      credentialOf: async ({ connectorId }, ctx) => (await ctx.load(Connector, connectorId)).usable(),
+
+      takeAuthorization: async ({ connectorId, nonceHash }, ctx) => {
+        const connector = await ctx.tryLoad(Connector, connectorId);
+        if (connector === undefined) throw new AuthorizationInvalid({});
+        const { redirectUri, returnTo } = connector.takeAuthorization(nonceHash, ctx.now);
+        const { provider } = connector.state;
+        return returnTo === undefined ? { provider, redirectUri } : { provider, redirectUri, returnTo };
+      },
+
+      recordConnected: async ({ connectorId, ...connection }, ctx) => {
+        const connector = (await ctx.tryLoad(Connector, connectorId)) ?? ctx.add(new Connector(connectorId));
+        if (connector.version > 0) await ofProvider(connector, definitionOf(connection.provider));
+        connector.connect({ ...connection, by: partyOf(ctx.principal) }, ctx.now);
+        return toView(connector);
+      },
+
+      recordRefreshed: async ({ connectorId, credential, expiresAt }, ctx) => {
+        (await ctx.load(Connector, connectorId)).credentialRefreshed(credential, expiresAt, ctx.now);
+      },
+
+      recordBroken: async ({ connectorId, credential, reason }, ctx) => {
+        (await ctx.load(Connector, connectorId)).needsReauthorization(credential, reason, ctx.now);
+      },
+
+      forgetCredential: async ({ credential }, ctx) => {
+        await ctx.secrets.delete(ctx.tenant, credential);
+      },
+    },
+
+    subscriptions: (on) => [
+      on(TenantSuspended, { consumer: "connectors.disconnect-all" }, async (_event, ctx) => {
+        for (const status of ["connected", "needs-reauthorization"]) {
+          let after: string | undefined;
+          do {
+            const page = await ctx.find(Connector, { where: { status }, limit: 200, after });
+            for (const { id } of page.items) disconnect(await ctx.load(Connector, id), ctx);
+            after = page.next;
+          } while (after !== undefined);
+        }
+      }),
+    ],
+  });
+}
+
+// The credential goes once the disconnection is durable, and not before.
+function disconnect(
+  connector: Connector,
+  ctx: {
+    readonly now: string;
+    send(
+      contract: Connectors,
+      operation: "forgetCredential",
+      input: { connectorId: ConnectorId; credential: string },
+    ): void;
+  },
+): void {
+  const { credential } = connector.state;
+  connector.disconnect(ctx.now);
+  if (credential !== null) ctx.send(connectors, "forgetCredential", { connectorId: connector.id, credential });
+}
+
+async function ofProvider(
+  loading: Connector | Promise<Connector>,
+  definition: ConnectorDefinition,
+): Promise<Connector> {
+  const connector = await loading;
+  if (connector.state.provider !== definition.id)
+    throw new NotFound({ type: `${definition.id} connector`, id: connector.id });
+  return connector;
+}
+
+function partyOf({ actor, onBehalfOf }: Principal): Party | undefined {
+  if (onBehalfOf !== undefined) return { type: onBehalfOf.type, id: onBehalfOf.id };
+  return actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+}
+
+function hash(nonce: string): string {
+  return createHash("sha256").update(nonce).digest("base64url");
+}
+
+function invalid(path: string, message: string): InvalidInput {
+  return new InvalidInput({ subject: "The authorization", issues: [{ path, message }] });
+}
+
+function toView({ state }: Connector): ConnectorView {
+  const { id, provider, status, authentication, scopes, createdAt } = state;
+  return {
+    id,
+    provider,
+    status,
+    authentication,
+    scopes,
+    createdAt,
+    ...(state.reason === null ? {} : { reason: state.reason }),
+    ...(state.connectedAt === null ? {} : { connectedAt: state.connectedAt }),
+  };
+}
+
+function toProviderView(definition: ConnectorDefinition): ProviderView {
+  return {
+    id: definition.id,
+    name: definition.name,
+    authentication: [
+      ...(definition.auth.oauth2 ? (["oauth2"] as const) : []),
+      ...(definition.auth.apiKey ? (["api-key"] as const) : []),
+    ],
+    actions: Object.entries(definition.actions).map(([name, action]) => ({
+      name,
+      summary: action.summary,
+      risk: action.risk,
+      idempotency: action.idempotency,
+      scopes: [...action.scopes],
+      input: jsonSchema(action.input, "input") as ProviderView["actions"][number]["input"],
+      output: jsonSchema(action.output, "output") as ProviderView["actions"][number]["output"],
+    })),
+  };
+}

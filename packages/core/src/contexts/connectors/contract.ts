@@ -1,0 +1,387 @@
+import { z } from "zod";
+import { action, command, defineContract, query } from "../../kernel/contract.ts";
+import { defineError } from "../../kernel/errors.ts";
+import { defineEvent } from "../../kernel/event.ts";
+import {
+  AddressRefused,
+  ProviderAnsweredGarbage,
+  ProviderTimedOut,
+  ProviderUnreachable,
+} from "../../kernel/port-errors.ts";
+import { sensitive } from "../../kernel/sensitive.ts";
+
+export const connectorId = z.templateLiteral(["con_", z.string().regex(/^[0-9a-z]{1,60}$/)]);
+export const connectorStatus = z.enum(["authorizing", "connected", "needs-reauthorization", "disconnected"]);
+/** `refused`: the provider no longer takes the grant. `interrupted`: a crash cut a token rotation off. */
+export const reauthorizationReason = z.enum(["refused", "interrupted"]);
+export type ReauthorizationReason = z.infer<typeof reauthorizationReason>;
+
+const at = z.iso.datetime();
+const id = z.object({ connectorId });
+const party = z.object({ type: z.enum(["user", "service"]), id: z.string() });
+
+export const AuthorizationStarted = defineEvent("connector.authorization_started", {
+  version: 1,
+  data: z.object({
+    connectorId,
+    provider: z.string(),
+    nonceHash: z.string(),
+    redirectUri: z.string(),
+    returnTo: z.string().optional(),
+    expiresAt: at,
+    startedBy: party.optional(),
+    at,
+  }),
+});
+
+export const AuthorizationReturned = defineEvent("connector.authorization_returned", {
+  version: 1,
+  data: z.object({ connectorId, at }),
+});
+
+export const ConnectorConnected = defineEvent("connector.connected", {
+  version: 1,
+  data: z.object({
+    connectorId,
+    provider: z.string(),
+    authentication: z.enum(["oauth2", "api-key"]),
+    /** Name of the secret, not the secret. */
+    credential: z.string(),
+    scopes: z.array(z.string()),
+    connectedBy: party.optional(),
+    at,
+  }),
+});
+
+export const ConnectorDisconnected = defineEvent("connector.disconnected", {
+  version: 1,
+  data: z.object({ connectorId, provider: z.string(), at }),
+});
+
+export const CredentialRefreshed = defineEvent("connector.credential_refreshed", {
+  version: 1,
+  data: z.object({ connectorId, expiresAt: at.optional(), at }),
+});
+
+export const ReauthorizationNeeded = defineEvent("connector.needs_reauthorization", {
+  version: 1,
+  data: z.object({ connectorId, provider: z.string(), reason: reauthorizationReason, at }),
+});
+
+/** The connector is connected already; disconnect it first. */
+export class ConnectorAlreadyConnected extends defineError("connector.already_connected", {
+  kind: "precondition",
+  details: id,
+  message: ({ connectorId }) => `The connector "${connectorId}" is connected already.`,
+}) {}
+
+/** The connector is not connected. */
+export class ConnectorNotConnected extends defineError("connector.not_connected", {
+  kind: "precondition",
+  details: id,
+  message: ({ connectorId }) => `The connector "${connectorId}" is not connected.`,
+}) {}
+
+/** The connection is broken in a way that only a person can mend, by authorizing again. */
+export class ConnectorNeedsReauthorization extends defineError("connector.needs_reauthorization", {
+  kind: "precondition",
+  details: z.object({ connectorId, reason: reauthorizationReason }),
+  message: ({ connectorId, reason }) =>
+    reason === "interrupted"
+      ? `The connector "${connectorId}" needs to be authorized again: a token rotation was cut off before the new token was safe.`
+      : `The connector "${connectorId}" needs to be authorized again: the provider no longer accepts its grant.`,
+}) {}
+
+/** The answer of an authorization is forged, expired, or was used before. */
+export class AuthorizationInvalid extends defineError("connector.authorization_invalid", {
+  kind: "forbidden",
+  details: z.object({}),
+  message: () => "This authorization is not valid: it is unknown, has expired, or was used before. Start a new one.",
+}) {}
+
+/** The provider, or the person there, refused the authorization. */
+export class AuthorizationRefused extends defineError("connector.authorization_refused", {
+  kind: "precondition",
+  details: z.object({ provider: z.string(), error: z.string() }),
+  message: ({ provider, error }) => `"${provider}" refused the authorization: ${error}.`,
+}) {}
+
+/** No provider of this name is configured by the host. */
+export class ProviderUnknown extends defineError("connector.provider_unknown", {
+  kind: "not-found",
+  details: z.object({ provider: z.string() }),
+  message: ({ provider }) => `No provider "${provider}" is configured.`,
+}) {}
+
+/** The provider does not offer this way to authenticate. */
+export class AuthenticationUnsupported extends defineError("connector.authentication_unsupported", {
+  kind: "invalid",
+  details: z.object({ provider: z.string(), authentication: z.string() }),
+  message: ({ provider, authentication }) => `"${provider}" cannot be connected with ${authentication}.`,
+}) {}
+
+/** The provider has no such action. */
+export class ActionUnknown extends defineError("connector.action_unknown", {
+  kind: "not-found",
+  details: z.object({ provider: z.string(), action: z.string() }),
+  message: ({ provider, action }) => `"${provider}" has no action "${action}".`,
+}) {}
+
+/** The provider understood the request and said no. Its words are not repeated: they may hold what was sent. */
+export class ProviderRefused extends defineError("provider.refused", {
+  kind: "precondition",
+  details: z.object({ provider: z.string(), status: z.number(), reason: z.string().optional() }),
+  message: ({ provider, status, reason }) =>
+    `"${provider}" refused the request with status ${status}${reason === undefined ? "" : ` (${reason})`}.`,
+}) {}
+
+/** The provider does not accept the credential. */
+export class CredentialRefused extends defineError("provider.credential_refused", {
+  kind: "precondition",
+  details: z.object({ provider: z.string(), connectorId: z.string() }),
+  message: ({ provider, connectorId }) =>
+    `"${provider}" does not accept the credential of the connector "${connectorId}".`,
+}) {}
+
+/** The provider's own limit is reached, and waiting for it would pass the deadline. */
+export class ProviderLimited extends defineError("provider.limited", {
+  kind: "exhausted",
+  details: z.object({ provider: z.string(), retryAfterMs: z.number() }),
+  message: ({ provider, retryAfterMs }) =>
+    `"${provider}" takes no more requests for now; ask again in ${Math.ceil(retryAfterMs / 1000)} s.`,
+}) {}
+
+/** The provider answered with a failure of its own. */
+export class ProviderFailed extends defineError("provider.failed", {
+  kind: "unavailable",
+  details: z.object({ provider: z.string(), status: z.number() }),
+  message: ({ provider, status }) => `"${provider}" failed with status ${status}.`,
+}) {}
+
+/** The provider sends callers elsewhere. Redirects are not followed. */
+export class ProviderRedirected extends defineError("provider.redirected", {
+  kind: "unavailable",
+  details: z.object({ provider: z.string(), status: z.number() }),
+  message: ({ provider, status }) => `"${provider}" answered with a redirect (${status}), which is not followed.`,
+}) {}
+
+const connectionErrors = [ConnectorNotConnected, ConnectorNeedsReauthorization] as const;
+const providerErrors = [
+  ProviderRefused,
+  CredentialRefused,
+  ProviderLimited,
+  ProviderFailed,
+  ProviderRedirected,
+  ProviderUnreachable,
+  ProviderTimedOut,
+  ProviderAnsweredGarbage,
+  AddressRefused,
+] as const;
+
+const connectorView = z.object({
+  id: connectorId,
+  provider: z.string(),
+  status: connectorStatus,
+  authentication: z.enum(["oauth2", "api-key"]),
+  scopes: z.array(z.string()),
+  reason: reauthorizationReason.optional(),
+  createdAt: at,
+  connectedAt: at.optional(),
+});
+export type ConnectorView = z.infer<typeof connectorView>;
+
+const json = z.json();
+/** What an action of a provider gives: any JSON. */
+export type InvokeResult = z.infer<typeof json>;
+const providerView = z.object({
+  id: z.string(),
+  name: z.string(),
+  authentication: z.array(z.enum(["oauth2", "api-key"])),
+  actions: z.array(
+    z.object({
+      name: z.string(),
+      summary: z.string(),
+      risk: z.enum(["read", "write", "irreversible"]),
+      idempotency: z.enum(["natural", "key", "none"]),
+      scopes: z.array(z.string()),
+      /** JSON Schema of the input. */
+      input: json,
+      /** JSON Schema of the result. */
+      output: json,
+    }),
+  ),
+});
+export type ProviderView = z.infer<typeof providerView>;
+
+const byId = z.strictObject({ connectorId });
+const page = { limit: z.int().min(1).max(200).optional(), after: z.string().max(2000).optional() };
+const answer = {
+  code: sensitive(z.string().max(4000)).optional(),
+  iss: z.string().max(500).optional(),
+  error: z.string().max(200).optional(),
+};
+
+const contract = defineContract(
+  "connectors",
+  {
+    providers: query({
+      input: z.strictObject({}),
+      output: z.object({ items: z.array(providerView) }),
+      permission: "connectors:read",
+      http: "GET /providers",
+      summary: "Lists the providers that can be connected, with their actions.",
+    }),
+    list: query({
+      input: z.strictObject({ provider: z.string().max(100).optional(), status: connectorStatus.optional(), ...page }),
+      output: z.object({ items: z.array(connectorView), next: z.string().optional() }),
+      permission: "connectors:read",
+      http: "GET /connectors",
+      summary: "Lists the tenant's connectors, oldest first.",
+    }),
+    get: query({
+      input: byId,
+      output: connectorView,
+      permission: "connectors:read",
+      http: "GET /connectors/{connectorId}",
+      summary: "Shows one connector.",
+    }),
+    authorize: command({
+      input: z.strictObject({
+        provider: z.string().min(1).max(100),
+        /** To authorize an existing connector again; without it a new one is made. */
+        connectorId: connectorId.optional(),
+        /** Where the provider sends the browser back to; without it the server's own callback. */
+        redirectUri: z
+          .url({ protocol: /^https?$/ })
+          .max(2000)
+          .optional(),
+        /** The host's page to show afterwards; its origin must be one that the host listed. */
+        returnTo: z
+          .url({ protocol: /^https?$/ })
+          .max(2000)
+          .optional(),
+      }),
+      output: z.object({ connectorId, url: z.string(), expiresAt: at }),
+      errors: [ProviderUnknown, AuthenticationUnsupported, ConnectorAlreadyConnected],
+      permission: "connectors:write",
+      http: "POST /connectors/authorize",
+      summary: "Begins an OAuth authorization and gives the address to send the person's browser to.",
+      target: "connectorId",
+    }),
+    completeAuthorization: action({
+      input: z.strictObject({ state: sensitive(z.string().min(1).max(4000)), ...answer }),
+      output: connectorView,
+      errors: [AuthorizationInvalid, AuthorizationRefused, ConnectorAlreadyConnected, ...providerErrors],
+      permission: "connectors:write",
+      http: "POST /connectors/authorizations",
+      summary: "Completes an authorization on a host's own callback page, as the person who began it.",
+    }),
+    connectWithApiKey: action({
+      input: z.strictObject({
+        provider: z.string().min(1).max(100),
+        connectorId: connectorId.optional(),
+        apiKey: sensitive(z.string().min(1).max(4000)),
+      }),
+      output: connectorView,
+      errors: [ProviderUnknown, AuthenticationUnsupported, ConnectorAlreadyConnected],
+      permission: "connectors:write",
+      http: "POST /connectors/api-key",
+      summary: "Connects a provider with an API key that the person copied from it.",
+      target: "connectorId",
+    }),
+    disconnect: command({
+      input: byId,
+      errors: [ConnectorNotConnected],
+      permission: "connectors:write",
+      http: "POST /connectors/{connectorId}/disconnect",
+      summary: "Disconnects a connector and destroys its credential.",
+    }),
+    check: action({
+      input: byId,
+      output: z.object({ account: z.object({ id: z.string(), name: z.string() }) }),
+      errors: [...connectionErrors, ...providerErrors],
+      permission: "connectors:invoke",
+      http: "POST /connectors/{connectorId}/check",
+      summary: "Asks the provider whether the credential works, and whose it is.",
+      repeatable: true,
+    }),
+    invoke: action({
+      input: z.strictObject({
+        connectorId,
+        action: z.string().min(1).max(100),
+        input: z.record(z.string(), json).default({}),
+      }),
+      output: z.object({ result: json }),
+      errors: [ActionUnknown, ...connectionErrors, ...providerErrors],
+      permission: "connectors:invoke",
+      http: "POST /connectors/{connectorId}/actions/{action}",
+      summary: "Runs one of the provider's actions with the connector's credential.",
+      repeatable: "handler",
+    }),
+
+    credentialOf: query({
+      input: byId,
+      output: z.object({ provider: z.string(), credential: z.string() }),
+      errors: connectionErrors,
+      permission: "internal",
+      summary: "Which secret holds the credential.",
+    }),
+    takeAuthorization: command({
+      input: z.strictObject({ connectorId, nonceHash: z.string() }),
+      output: z.object({ provider: z.string(), redirectUri: z.string(), returnTo: z.string().optional() }),
+      errors: [AuthorizationInvalid],
+      permission: "internal",
+      summary: "Takes the answer of an authorization, once.",
+    }),
+    finishAuthorization: action({
+      input: z.strictObject({ connectorId, nonce: sensitive(z.string()), ...answer }),
+      output: z.object({ connector: connectorView, returnTo: z.string().optional() }),
+      errors: [AuthorizationInvalid, AuthorizationRefused, ConnectorAlreadyConnected, ...providerErrors],
+      permission: "internal",
+      summary: "Exchanges the code and connects.",
+    }),
+    recordConnected: command({
+      input: z.strictObject({
+        connectorId,
+        provider: z.string(),
+        authentication: z.enum(["oauth2", "api-key"]),
+        credential: z.string(),
+        scopes: z.array(z.string()),
+      }),
+      output: connectorView,
+      errors: [ConnectorAlreadyConnected],
+      permission: "internal",
+      summary: "Notes that a credential is stored and the connector is connected.",
+    }),
+    recordRefreshed: command({
+      input: z.strictObject({ connectorId, credential: z.string(), expiresAt: at.optional() }),
+      permission: "internal",
+      summary: "Notes that the credential was renewed.",
+    }),
+    recordBroken: command({
+      input: z.strictObject({ connectorId, credential: z.string(), reason: reauthorizationReason }),
+      permission: "internal",
+      summary: "Notes that a person must authorize again.",
+    }),
+    forgetCredential: action({
+      input: z.strictObject({ connectorId, credential: z.string() }),
+      permission: "internal",
+      summary: "Destroys a credential that no connector refers to any more.",
+      repeatable: true,
+    }),
+  },
+  {
+    events: [
+      AuthorizationStarted,
+      AuthorizationReturned,
+      ConnectorConnected,
+      ConnectorDisconnected,
+      CredentialRefreshed,
+      ReauthorizationNeeded,
+    ],
+  },
+);
+
+export interface Connectors extends Readonly<typeof contract> {}
+/** Tenants' connections to outside systems, and what can be done through them. */
+export const connectors: Connectors = contract;

@@ -1,0 +1,187 @@
+import type * as OAuth from "oauth4webapi";
+import { ArmatureError } from "../../kernel/errors.ts";
+import { ProviderAnsweredGarbage } from "../../kernel/port-errors.ts";
+import type { HttpClient } from "../../kernel/ports.ts";
+import type { ConnectorDefinition, OAuth2Auth } from "./connector-definition.ts";
+import { AuthorizationInvalid, AuthorizationRefused, ProviderFailed } from "./contract.ts";
+import type { OAuthToken } from "./credential.ts";
+
+const TOKEN_TIMEOUT_MS = 15_000;
+
+/** The provider's token endpoint said no, in OAuth's terms. */
+export class TokenRefused extends Error {
+  readonly error: string;
+  readonly description: string | undefined;
+
+  constructor(error: string, description: string | undefined) {
+    super(`The token endpoint answered "${error}".`);
+    this.error = error;
+    this.description = description;
+  }
+}
+
+/** The address that begins an authorization: authorization code with PKCE, S256. */
+export async function authorizationUrl(
+  auth: OAuth2Auth,
+  request: { readonly redirectUri: string; readonly state: string; readonly codeVerifier: string },
+): Promise<string> {
+  const oauth = await load();
+  const url = new URL(auth.authorizationEndpoint);
+  const parameters = {
+    ...auth.parameters,
+    response_type: "code",
+    client_id: auth.clientId,
+    redirect_uri: request.redirectUri,
+    scope: auth.scopes.join(" "),
+    state: request.state,
+    code_challenge: await oauth.calculatePKCECodeChallenge(request.codeVerifier),
+    code_challenge_method: "S256",
+  };
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+  return url.href;
+}
+
+/** Exchanges an authorization code. */
+export async function exchangeCode(
+  definition: ConnectorDefinition,
+  auth: OAuth2Auth,
+  http: HttpClient,
+  answer: {
+    readonly code: string;
+    readonly iss?: string | undefined;
+    readonly redirectUri: string;
+    readonly codeVerifier: string;
+  },
+  signal: AbortSignal,
+  now: () => number,
+): Promise<OAuthToken> {
+  // An answer of another authorization server (RFC 9207).
+  if (answer.iss !== undefined && answer.iss !== auth.issuer) throw new AuthorizationInvalid({});
+  const oauth = await load();
+  const callback = new URLSearchParams({ code: answer.code, ...(answer.iss === undefined ? {} : { iss: answer.iss }) });
+  try {
+    const parameters = oauth.validateAuthResponse(server(auth), client(auth), callback, oauth.expectNoState);
+    const response = await oauth.authorizationCodeGrantRequest(
+      server(auth),
+      client(auth),
+      proof(oauth, auth),
+      parameters,
+      answer.redirectUri,
+      answer.codeVerifier,
+      through(oauth, http, signal),
+    );
+    return toToken(await oauth.processAuthorizationCodeResponse(server(auth), client(auth), response), auth, now());
+  } catch (error) {
+    const refused = toRefusal(oauth, definition, error);
+    if (refused instanceof TokenRefused)
+      throw new AuthorizationRefused({ provider: definition.id, error: refused.error });
+    throw refused;
+  }
+}
+
+/**
+ * Uses a refresh token.
+ *
+ * @throws {TokenRefused} the provider said no
+ */
+export async function refreshToken(
+  definition: ConnectorDefinition,
+  auth: OAuth2Auth,
+  http: HttpClient,
+  token: OAuthToken,
+  signal: AbortSignal,
+  now: () => number,
+): Promise<OAuthToken> {
+  const oauth = await load();
+  try {
+    const response = await oauth.refreshTokenGrantRequest(
+      server(auth),
+      client(auth),
+      proof(oauth, auth),
+      token.refreshToken ?? "",
+      through(oauth, http, signal),
+    );
+    const renewed = toToken(await oauth.processRefreshTokenResponse(server(auth), client(auth), response), auth, now());
+    // A provider that does not rotate sends no new refresh token: the old one stays.
+    return {
+      ...renewed,
+      refreshToken: renewed.refreshToken ?? token.refreshToken,
+      scopes: renewed.scopes.length > 0 ? renewed.scopes : token.scopes,
+    };
+  } catch (error) {
+    throw toRefusal(oauth, definition, error);
+  }
+}
+
+const load = () => import("oauth4webapi");
+
+function server(auth: OAuth2Auth): OAuth.AuthorizationServer {
+  return { issuer: auth.issuer, token_endpoint: auth.tokenEndpoint };
+}
+
+function client(auth: OAuth2Auth): OAuth.Client {
+  return { client_id: auth.clientId };
+}
+
+function proof(oauth: typeof OAuth, auth: OAuth2Auth): OAuth.ClientAuth {
+  const secret = auth.clientSecret.reveal();
+  return auth.clientAuthentication === "basic" ? oauth.ClientSecretBasic(secret) : oauth.ClientSecretPost(secret);
+}
+
+// The library asks for https; our own client decides which origins may be reached without.
+function through(oauth: typeof OAuth, http: HttpClient, signal: AbortSignal) {
+  return {
+    [oauth.allowInsecureRequests]: true,
+    signal,
+    [oauth.customFetch]: async (
+      url: string,
+      init: { method: string; headers: Record<string, string>; body?: unknown; signal?: AbortSignal | undefined },
+    ) => {
+      const response = await http.send({
+        method: init.method as "POST",
+        url,
+        headers: Object.fromEntries(new Headers(init.headers)),
+        body: init.body === undefined || init.body === null ? undefined : String(init.body),
+        signal: init.signal ?? signal,
+        timeoutMs: TOKEN_TIMEOUT_MS,
+        maxBytes: 100_000,
+      });
+      return new Response(response.status === 204 ? null : response.text(), {
+        status: response.status,
+        headers: response.headers,
+      });
+    },
+  };
+}
+
+function toToken(answer: OAuth.TokenEndpointResponse, auth: OAuth2Auth, now: number): OAuthToken {
+  return {
+    type: "oauth2",
+    accessToken: answer.access_token,
+    ...(answer.expires_in === undefined ? {} : { expiresAt: now + answer.expires_in * 1000 }),
+    ...(answer.refresh_token === undefined ? {} : { refreshToken: answer.refresh_token }),
+    scopes: answer.scope === undefined ? [...auth.scopes] : answer.scope.split(" ").filter((scope) => scope !== ""),
+  };
+}
+
+// What the library throws may quote the answer; ours say only what kind of thing went wrong.
+function toRefusal(oauth: typeof OAuth, definition: ConnectorDefinition, error: unknown): Error {
+  if (error instanceof ArmatureError) return error;
+  if (error instanceof oauth.ResponseBodyError) {
+    if (error.status >= 500) return new ProviderFailed({ provider: definition.id, status: error.status });
+    return new TokenRefused(word(error.error), error.error_description);
+  }
+  if (error instanceof oauth.WWWAuthenticateChallengeError) return new TokenRefused("invalid_client", undefined);
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof Response && cause.status >= 500)
+    return new ProviderFailed({ provider: definition.id, status: cause.status });
+  return new ProviderAnsweredGarbage({
+    host: definition.id,
+    reason: "the token endpoint's answer is not a token response",
+  });
+}
+
+// RFC 6749's error words are short; anything else is not repeated.
+function word(error: string): string {
+  return /^[a-z_]{1,60}$/.test(error) ? error : "an error without a standard name";
+}

@@ -1,0 +1,120 @@
+import type { Audit } from "../contexts/audit/contract.ts";
+import type { ConnectorDefinition } from "../contexts/connectors/connector-definition.ts";
+import type { Connectors } from "../contexts/connectors/contract.ts";
+import type { Identity } from "../contexts/identity/contract.ts";
+import type { Secrets } from "../contexts/secrets/contract.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { ContextDefinition } from "../kernel/context.ts";
+import type { AnyOperation, CallOptions, Client, Contract } from "../kernel/contract.ts";
+import type { Ids } from "../kernel/ids.ts";
+import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
+import type { Principal, PrincipalInput } from "../kernel/principal.ts";
+import type { JsonObject } from "../kernel/schema.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { StoreAdapter } from "../kernel/store.ts";
+import type { RelayOptions } from "./relay.ts";
+import type { LifecycleEvents } from "./runtime-ports.ts";
+
+/** A host's own decision instead of roles kept in the identity context. */
+export type AuthorizeFunction = (principal: Principal, permission: string) => boolean | Promise<boolean>;
+
+export interface ArmatureOptions<X extends readonly ContextDefinition[] = readonly ContextDefinition[]> {
+  /** `inMemory()`, `pglite({ dataDir })` or `postgres({ pool })`. */
+  readonly store: StoreAdapter;
+  /** 32 random bytes in base64 that seal all secrets (`openssl rand -base64 32`). Lose it and every credential is lost. Only an in-memory app may do without. */
+  readonly keyEncryptionKey?: string | Secret<string>;
+  /** Providers that tenants can connect. */
+  readonly connectors?: readonly ConnectorDefinition[];
+  /** The host's own contexts. */
+  readonly contexts?: X;
+  /** Without it the identity context's roles decide. */
+  readonly authorizer?: Authorizer | AuthorizeFunction;
+  readonly bus?: EventBus;
+  /** Without it secrets are sealed in the store. */
+  readonly secrets?: SecretStore;
+  readonly lease?: Lease;
+  readonly rateLimiter?: RateLimiter;
+  readonly clock?: Clock;
+  readonly ids?: Ids;
+  readonly logger?: Logger;
+  readonly http?: HttpClient;
+  /** Origins that connectors may call although they are private or not https: `http://127.0.0.1:4000`. */
+  readonly allowedOrigins?: readonly string[];
+  /** Where providers send a browser back to; may be given per authorization. */
+  readonly oauthRedirectUri?: string;
+  /** Where the OAuth callback may send the browser afterwards, by origin. */
+  readonly returnOrigins?: readonly string[];
+  /** Whether `secrets.reveal` may return plaintext. Default false. */
+  readonly allowSecretReveal?: boolean;
+  /** `false`: this process publishes nothing (another one does). */
+  readonly relay?: RelayOptions | false;
+}
+
+/** The contexts that Armature brings, by name. */
+export interface BuiltInContracts {
+  readonly identity: Identity;
+  readonly connectors: Connectors;
+  readonly secrets: Secrets;
+  readonly audit: Audit;
+}
+
+type HostContracts<X extends readonly ContextDefinition[]> = {
+  readonly [K in X[number] as K["contract"]["name"]]: K["contract"];
+};
+
+/** Everything that a principal can call, by context. */
+export type Clients<X extends readonly ContextDefinition[]> = {
+  readonly [K in keyof BuiltInContracts]: Client<BuiltInContracts[K]>;
+} & { readonly [K in keyof HostContracts<X>]: Client<HostContracts<X>[K] & Contract> };
+
+/** An operation as the server and other projections see it. */
+export interface OperationDescription {
+  /** `connectors.invoke` */
+  readonly id: string;
+  readonly context: string;
+  readonly operation: AnyOperation;
+}
+
+/** The answer of an OAuth callback: where the browser goes next, or what to show. */
+export interface CallbackResult {
+  readonly connectorId: string;
+  /** The host's page that the authorization named, with `connectorId` and `status` added. */
+  readonly returnTo?: string;
+}
+
+/** A running Armature. */
+export interface Armature<X extends readonly ContextDefinition[] = readonly ContextDefinition[]> {
+  /** Typed clients of all contexts for one principal. Cheap: make one per request. */
+  as(principal: PrincipalInput): Clients<X>;
+  /** Calls an operation by its id: for servers and tools that work from contracts. */
+  call(id: string, input: unknown, options: CallOptions & { readonly principal: PrincipalInput }): Promise<unknown>;
+  /** Reads a stream by its id. */
+  stream(
+    id: string,
+    input: unknown,
+    options: CallOptions & { readonly principal: PrincipalInput },
+  ): AsyncIterable<{ readonly cursor: string; readonly item: unknown }>;
+  /** Every public operation of every context. */
+  readonly operations: readonly OperationDescription[];
+  /**
+   * The principal of an API key.
+   *
+   * @throws {Unauthenticated} for every key that is not good, without saying why
+   */
+  authenticate(apiKey: string): Promise<Principal>;
+  /** Completes an authorization with the query string that the provider sent the browser back with. */
+  oauthCallback(parameters: URLSearchParams): Promise<CallbackResult>;
+  /** Creates or upgrades what the contexts need in the store. Embedded stores are migrated at the start. */
+  migrate(): Promise<void>;
+  /** Whether store, bus and secrets answer. Throws what is wrong. */
+  ready(): Promise<void>;
+  /** Listens to what happens in this process: for caches, tests and metrics. */
+  on<K extends keyof LifecycleEvents>(type: K, listener: (event: LifecycleEvents[K]) => void): () => void;
+  /** Resolves when the outbox of every context is empty, or holds only what waits to be tried again. */
+  settled(options?: { readonly timeoutMs?: number }): Promise<void>;
+  /** Ends the relay and closes what was opened here. Calls under way are waited for. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export type { JsonObject };

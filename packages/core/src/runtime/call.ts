@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import type { ContextDefinition } from "../kernel/context.ts";
+import type { AnyOperation, CallOptions } from "../kernel/contract.ts";
+import { Canceled, DeadlineExceeded } from "../kernel/errors.ts";
+import type { Principal } from "../kernel/principal.ts";
+import { canonicalJson } from "../kernel/schema.ts";
+import type { Redact } from "../kernel/sensitive.ts";
+import type { Trace } from "./trace.ts";
+
+/** An operation with everything that the pipeline needs to run it. */
+export interface RunnableOperation {
+  /** `connectors.invoke` */
+  readonly id: string;
+  readonly name: string;
+  readonly context: ContextDefinition;
+  readonly operation: AnyOperation;
+  // biome-ignore lint/suspicious/noExplicitAny: `defineContext` has checked the handler's types
+  readonly handle: (input: any, ctx: any) => any;
+  readonly redactInput: Redact;
+  /** Its result holds a secret and may not be kept. */
+  readonly sensitiveOutput: boolean;
+}
+
+/** What is fixed for one call. */
+export interface CallInfo {
+  readonly id: string;
+  readonly principal: Principal;
+  readonly startedAt: number;
+  /** Milliseconds since the epoch. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+  readonly trace: Trace;
+  readonly correlationId: string;
+  readonly causationId: string;
+  /** The caller's key. */
+  readonly idempotencyKey: string | undefined;
+  readonly after: string | undefined;
+  /** Context that calls its own operation: it may call internal ones. */
+  readonly from: string | undefined;
+}
+
+/** How one part of the runtime calls the pipeline. */
+export interface CallRequest extends CallOptions {
+  readonly principal: Principal;
+  readonly causationId?: string | undefined;
+  /** Context that makes the call, when a handler does. */
+  readonly from?: string | undefined;
+  /** Absolute; never later than this. */
+  readonly deadline?: number | undefined;
+}
+
+/** The record's key: one per operation, caller and key, so that no caller can see another's result. */
+export function recordKey(operation: string, principal: Principal, key: string): string {
+  const caller = canonicalJson([principal.actor, principal.onBehalfOf ?? null, key]);
+  return `${operation} ${createHash("sha256").update(caller).digest("base64url")}`;
+}
+
+export function hashInput(input: unknown): string {
+  return createHash("sha256").update(canonicalJson(input)).digest("base64url");
+}
+
+/** The id of a call with an idempotency key: the same over repeats, unguessable to other tenants. */
+export function stableCallId(tenant: string, key: string): string {
+  return `call_${createHash("sha256").update(`${tenant} ${key}`).digest("hex").slice(0, 32)}`;
+}
+
+/** Throws when the caller gave up or the deadline has passed. */
+export function checkAlive(call: CallInfo, operation: string, now: number): void {
+  if (now >= call.deadline) throw new DeadlineExceeded({ operation });
+  if (call.signal.aborted)
+    throw call.signal.reason instanceof DeadlineExceeded ? call.signal.reason : new Canceled({ operation });
+}

@@ -1,0 +1,218 @@
+import "reflect-metadata";
+import { createHmac } from "node:crypto";
+import { Container, type ServiceIdentifier } from "inversify";
+import mitt from "mitt";
+import { z } from "zod";
+import { auditContext } from "../contexts/audit/context.ts";
+import { connectorsContext } from "../contexts/connectors/context.ts";
+import { type Connectors, connectors } from "../contexts/connectors/contract.ts";
+import type { AuthorizationSigner, DetachedCalls } from "../contexts/connectors/ports.ts";
+import { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "../contexts/identity/authenticator.ts";
+import { identityContext } from "../contexts/identity/context.ts";
+import { type Identity, identity } from "../contexts/identity/contract.ts";
+import { createIdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
+import { secretsContext } from "../contexts/secrets/context.ts";
+import { InProcessBus } from "../in-memory/in-memory-bus.ts";
+import { InMemoryRateLimiter } from "../in-memory/in-memory-rate-limiter.ts";
+import { type Clock, systemClock } from "../kernel/clock.ts";
+import type { ContextDefinition } from "../kernel/context.ts";
+import type { Client, OwnClient } from "../kernel/contract.ts";
+import { InvalidInput } from "../kernel/errors.ts";
+import { type Ids, systemIds } from "../kernel/ids.ts";
+import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
+import { type Party, tenantId } from "../kernel/principal.ts";
+import { Secret } from "../kernel/secret.ts";
+import type { StoreAdapter } from "../kernel/store.ts";
+import type { Armature, ArmatureOptions } from "./armature.ts";
+import { checkContexts } from "./check-contexts.ts";
+import { clientOf } from "./client.ts";
+import { GuardedHttpClient } from "./guarded-http-client.ts";
+import { deriveKey } from "./key-derivation.ts";
+import { Pipeline } from "./pipeline.ts";
+import { runningArmature } from "./running-armature.ts";
+import type { LifecycleEvents, RuntimePorts } from "./runtime-ports.ts";
+import { SealedSecretStore } from "./sealed-secret-store.ts";
+import { signToken, verifyToken } from "./signed-token.ts";
+
+// mitt's declarations describe its CommonJS form; what Node imports is the function itself.
+const emitter = mitt as unknown as typeof mitt.default;
+
+const token = <T>(name: string): ServiceIdentifier<T> => Symbol.for(`armature.${name}`);
+
+const T = {
+  store: token<StoreAdapter>("Store"),
+  bus: token<EventBus>("EventBus"),
+  secrets: token<SecretStore>("SecretStore"),
+  lease: token<Lease>("Lease"),
+  rateLimiter: token<RateLimiter>("RateLimiter"),
+  clock: token<Clock>("Clock"),
+  ids: token<Ids>("Ids"),
+  authorizer: token<Authorizer>("Authorizer"),
+  logger: token<Logger>("Logger"),
+  http: token<HttpClient>("HttpClient"),
+  key: token<Secret<string>>("KeyEncryptionKey"),
+  authenticator: token<ApiKeyAuthenticator>("ApiKeyAuthenticator"),
+  signer: token<AuthorizationSigner>("AuthorizationSigner"),
+};
+
+/** Binds every port once, makes the contexts, and starts what runs. The one place that knows the container. */
+export async function compose(options: ArmatureOptions): Promise<Armature> {
+  const lifecycle = emitter<LifecycleEvents>();
+  // Identity answers questions of the pipeline, and is called through the pipeline: one of them has to come later.
+  let pipeline: Pipeline;
+  const asIdentity = (tenant: string): Client<Identity> =>
+    clientOf(pipeline, identity, {
+      principal: { tenant, actor: { type: "system", id: "authentication" } },
+    }) as unknown as Client<Identity>;
+
+  const container = new Container({ defaultScope: "Singleton" });
+  container.bind(T.store).toConstantValue(options.store);
+  container.bind(T.lease).toConstantValue(options.lease ?? options.store.lease);
+  container.bind(T.clock).toConstantValue(options.clock ?? systemClock());
+  container.bind(T.ids).toResolvedValue((clock: Clock) => options.ids ?? systemIds(clock), [T.clock]);
+  container.bind(T.logger).toConstantValue(options.logger ?? silentLogger);
+  container.bind(T.bus).toResolvedValue((clock: Clock) => options.bus ?? new InProcessBus(clock), [T.clock]);
+  container
+    .bind(T.rateLimiter)
+    .toResolvedValue((clock: Clock) => options.rateLimiter ?? new InMemoryRateLimiter(clock), [T.clock]);
+  container.bind(T.key).toResolvedValue((ids: Ids) => keyOf(options, ids), [T.ids]);
+  container
+    .bind(T.secrets)
+    .toResolvedValue(
+      (key: Secret<string>, ids: Ids) =>
+        options.secrets ?? new SealedSecretStore({ store: options.store, keyEncryptionKey: key, ids }),
+      [T.key, T.ids],
+    );
+  container
+    .bind(T.http)
+    .toResolvedValue(
+      (clock: Clock) => options.http ?? new GuardedHttpClient({ allowedOrigins: options.allowedOrigins ?? [], clock }),
+      [T.clock],
+    );
+  container.bind(T.authorizer).toResolvedValue(
+    (clock: Clock) => {
+      if (typeof options.authorizer === "function") return toAuthorizer(options.authorizer);
+      if (options.authorizer !== undefined) return options.authorizer;
+      const grants = async (tenant: string, account: Party) =>
+        (await asIdentity(tenant).grantsOf({ account })).permissions;
+      const authorizer = createIdentityAuthorizer({ grants, clock });
+      lifecycle.on(
+        "committed",
+        ({ tenant, contexts }) => contexts.includes(identity.name) && authorizer.invalidate(tenant),
+      );
+      return authorizer;
+    },
+    [T.clock],
+  );
+  container.bind(T.authenticator).toResolvedValue(
+    (clock: Clock) => {
+      const call = (tenant: string, keyId: string, secretHash: string) =>
+        asIdentity(tenant).authenticateApiKey({ keyId, secretHash });
+      const authenticator = createApiKeyAuthenticator({ call, clock });
+      lifecycle.on(
+        "committed",
+        ({ tenant, contexts }) => contexts.includes(identity.name) && authenticator.invalidate(tenant),
+      );
+      return authenticator;
+    },
+    [T.clock],
+  );
+  container.bind(T.signer).toResolvedValue(authorizationSigner, [T.key, T.clock]);
+
+  const ports: RuntimePorts = {
+    store: container.get(T.store),
+    bus: container.get(T.bus),
+    secrets: container.get(T.secrets),
+    lease: container.get(T.lease),
+    rateLimiter: container.get(T.rateLimiter),
+    clock: container.get(T.clock),
+    ids: container.get(T.ids),
+    authorizer: container.get(T.authorizer),
+    logger: container.get(T.logger),
+    http: container.get(T.http),
+    lifecycle,
+  };
+  const detached: DetachedCalls = ({ principal, traceparent, correlationId }) =>
+    clientOf(pipeline, connectors, {
+      principal,
+      traceparent,
+      correlationId,
+      from: connectors.name,
+    }) as unknown as OwnClient<Connectors>;
+
+  const names: string[] = [];
+  const contexts: readonly ContextDefinition[] = [
+    identityContext,
+    secretsContext({ allowReveal: options.allowSecretReveal ?? false }),
+    connectorsContext({
+      providers: options.connectors ?? [],
+      signer: container.get(T.signer),
+      detached,
+      redirectUri: options.oauthRedirectUri,
+      returnOrigins: options.returnOrigins ?? [],
+    }),
+    auditContext({
+      auditRows: (tenant, query) => ports.store.audit(tenant, { ...query, contexts: names }),
+      events: (tenant, query) => ports.store.events(tenant, { ...query, contexts: names }),
+    }),
+    ...(options.contexts ?? []),
+  ];
+  names.push(...contexts.map(({ contract }) => contract.name));
+  checkContexts(contexts);
+  pipeline = new Pipeline(ports, contexts);
+  return runningArmature({
+    options,
+    ports,
+    pipeline,
+    contexts,
+    authenticator: container.get(T.authenticator),
+    signer: container.get(T.signer),
+  });
+}
+
+function keyOf({ keyEncryptionKey, store, secrets }: ArmatureOptions, ids: Ids): Secret<string> {
+  if (keyEncryptionKey instanceof Secret) return keyEncryptionKey;
+  if (keyEncryptionKey !== undefined) return new Secret(keyEncryptionKey);
+  if (store.lasting) {
+    const why =
+      secrets === undefined ? "it seals the secrets that are kept in the store" : "it signs OAuth authorizations";
+    throw new InvalidInput({
+      subject: "The options of createArmature",
+      issues: [
+        {
+          path: "keyEncryptionKey",
+          message: `is needed (${why}): 32 random bytes in base64, as \`openssl rand -base64 32\` makes them`,
+        },
+      ],
+    });
+  }
+  return new Secret(Buffer.from(ids.random(32)).toString("base64"));
+}
+
+function toAuthorizer(allows: (...args: Parameters<Authorizer["allows"]>) => boolean | Promise<boolean>): Authorizer {
+  // The system acts for Armature itself and is not the host's to judge.
+  return {
+    allows: async (principal, permission) =>
+      principal.actor.type === "system" || (await allows(principal, permission)) === true,
+  };
+}
+
+const authorizationState = z.strictObject({
+  tenant: tenantId,
+  connectorId: z.string(),
+  nonce: z.string(),
+  startedBy: z.strictObject({ type: z.enum(["user", "service"]), id: z.string() }).nullable(),
+});
+
+function authorizationSigner(key: Secret<string>, clock: Clock): AuthorizationSigner {
+  const stateKey = deriveKey(key, "oauth-state");
+  const verifierKey = deriveKey(key, "oauth-code-verifier");
+  return {
+    sign: (state, expiresAt) =>
+      signToken(stateKey, { ...state, startedBy: state.startedBy === null ? null : { ...state.startedBy } }, expiresAt),
+    verify: (text) => verifyToken(stateKey, text, authorizationState, clock.now()),
+    codeVerifier: (nonce) => createHmac("sha256", verifierKey.reveal()).update(nonce).digest("base64url"),
+  };
+}
+
+const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,0 +1,247 @@
+import type { AggregateClass, AggregateRoot } from "../kernel/aggregate.ts";
+import { restoreAggregate } from "../kernel/aggregate.ts";
+import { toInstant } from "../kernel/clock.ts";
+import type { Atomic, CallContext, Dependency, FindOptions } from "../kernel/context.ts";
+import type { CallOptions, Contract, OperationKind } from "../kernel/contract.ts";
+import { Forbidden, InvalidInput, NotFound } from "../kernel/errors.ts";
+import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
+import { parse } from "../kernel/parse.ts";
+import type { JsonObject } from "../kernel/schema.ts";
+import type { FindQuery, Page } from "../kernel/store.ts";
+import type { CallInfo, CallRequest, RunnableOperation } from "./call.ts";
+import type { RuntimePorts } from "./runtime-ports.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
+
+/** How handlers reach other operations; the pipeline implements it. */
+export interface Calls {
+  call(id: string, input: unknown, request: CallRequest): Promise<unknown>;
+  stream(id: string, input: unknown, request: CallRequest): AsyncIterable<unknown>;
+  /** Runs a command of an atomic dependency as part of the caller's unit of work. */
+  join(id: string, input: unknown, call: CallInfo, work: UnitOfWork): Promise<unknown>;
+}
+
+const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in dependency;
+
+/** Builds the `ctx` of each kind of operation, with no more on it than the kind may use. */
+export class HandlerContexts {
+  readonly #ports: RuntimePorts;
+  readonly #calls: Calls;
+
+  constructor(ports: RuntimePorts, calls: Calls) {
+    this.#ports = ports;
+    this.#calls = calls;
+  }
+
+  query(target: RunnableOperation, call: CallInfo) {
+    return {
+      ...this.#common(target, call),
+      ...this.#reads(target.context.contract.name, call),
+      use: this.#use(target, call, ["query"]),
+    };
+  }
+
+  stream(target: RunnableOperation, call: CallInfo) {
+    return { ...this.query(target, call), after: call.after, clock: this.#ports.clock };
+  }
+
+  command(target: Pick<RunnableOperation, "id" | "context">, call: CallInfo, work: UnitOfWork) {
+    const { ids } = this.#ports;
+    const context = target.context.contract.name;
+    const tryLoad = <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => work.load(context, type, id);
+    return {
+      ...this.#common(target, call),
+      tryLoad,
+      load: orNotFound(tryLoad),
+      find: this.#find(context, call),
+      add: <A extends AggregateRoot>(aggregate: A) => work.add(context, aggregate),
+      newId: (prefix: string) => ids.next(prefix),
+      random: (bytes: number) => ids.random(bytes),
+      use: this.#use(target, call, ["query"], work),
+      send: (contract: Contract, operation: string, input: unknown) =>
+        this.#send(target, call, work, contract, operation, input),
+    };
+  }
+
+  action(target: RunnableOperation, call: CallInfo, attempt: number) {
+    const { ids, http, secrets, lease, rateLimiter, clock } = this.#ports;
+    return {
+      ...this.#common(target, call),
+      attempt,
+      deadline: call.deadline,
+      http,
+      secrets,
+      lease,
+      rateLimiter,
+      clock,
+      newId: (prefix: string) => ids.next(prefix),
+      random: (bytes: number) => ids.random(bytes),
+      use: this.#use(target, call, ["query", "command", "action", "stream"]),
+    };
+  }
+
+  #common(target: Pick<RunnableOperation, "id" | "context">, call: CallInfo): CallContext {
+    const { authorizer, logger } = this.#ports;
+    const { principal, trace } = call;
+    const can = (permission: string) => authorizer.allows(principal, permission);
+    const fields = { tenant: principal.tenant, operation: target.id, traceId: trace.traceId };
+    return {
+      principal,
+      tenant: principal.tenant,
+      now: toInstant(call.startedAt),
+      signal: call.signal,
+      log: {
+        debug: (message, more) => logger.debug(message, { ...fields, ...more }),
+        info: (message, more) => logger.info(message, { ...fields, ...more }),
+        warn: (message, more) => logger.warn(message, { ...fields, ...more }),
+        error: (message, more) => logger.error(message, { ...fields, ...more }),
+      },
+      callId: call.id,
+      traceId: trace.traceId,
+      traceparent: trace.traceparent,
+      correlationId: call.correlationId,
+      can,
+      require: async (permission) => {
+        if (!(await can(permission))) throw new Forbidden({ permission });
+      },
+    };
+  }
+
+  #reads(context: string, call: CallInfo) {
+    const scope = { tenant: call.principal.tenant, context };
+    const tryLoad = async <A extends AggregateRoot>(type: AggregateClass<A>, id: string): Promise<A | undefined> => {
+      const [stored] = await this.#ports.store.load(scope, [{ type: type.definition.type, id }]);
+      return stored === undefined ? undefined : restoreAggregate(new type(id), stored);
+    };
+    return { tryLoad, load: orNotFound(tryLoad), find: this.#find(context, call) };
+  }
+
+  #find(context: string, call: CallInfo) {
+    const scope = { tenant: call.principal.tenant, context };
+    return async <A extends AggregateRoot>(
+      type: AggregateClass<A>,
+      options: FindOptions<string> = {},
+    ): Promise<Page<A>> => {
+      const page = await this.#ports.store.find(scope, toFindQuery(type, options));
+      const items = page.items.map((stored) => restoreAggregate(new type(stored.id), stored));
+      return page.next === undefined ? { items } : { items, next: page.next };
+    };
+  }
+
+  #use(
+    target: Pick<RunnableOperation, "id" | "context">,
+    call: CallInfo,
+    kinds: readonly OperationKind[],
+    work?: UnitOfWork,
+  ) {
+    const own = target.context.contract.name;
+    return (contract: Contract): Record<string, unknown> => {
+      const dependency = declared(target, contract);
+      const joins = work !== undefined && dependency !== undefined && isAtomic(dependency);
+      const client: Record<string, unknown> = {};
+      for (const [name, operation] of Object.entries(contract.operations)) {
+        const id = `${contract.name}.${name}`;
+        if (operation.permission === "internal" && contract.name !== own) continue;
+        if (joins && operation.kind === "command")
+          client[name] = (input: unknown = {}) => this.#calls.join(id, input, call, work);
+        else if (operation.kind === "stream" && kinds.includes("stream"))
+          client[name] = (input: unknown = {}, options?: CallOptions) =>
+            this.#calls.stream(id, input, this.#onward(call, own, options));
+        else if (kinds.includes(operation.kind))
+          client[name] = (input: unknown = {}, options?: CallOptions) =>
+            this.#calls.call(id, input, this.#onward(call, own, options));
+      }
+      return client;
+    };
+  }
+
+  #onward(call: CallInfo, from: string, options: CallOptions = {}): CallRequest {
+    return {
+      ...options,
+      principal: call.principal,
+      signal: options.signal === undefined ? call.signal : AbortSignal.any([call.signal, options.signal]),
+      deadline: call.deadline,
+      traceparent: call.trace.traceparent,
+      correlationId: call.correlationId,
+      causationId: call.id,
+      from,
+    };
+  }
+
+  #send(
+    target: Pick<RunnableOperation, "id" | "context">,
+    call: CallInfo,
+    work: UnitOfWork,
+    contract: Contract,
+    name: string,
+    input: unknown,
+  ): void {
+    declared(target, contract);
+    const operation = contract.operations[name];
+    const id = `${contract.name}.${name}`;
+    if (operation?.kind !== "command" && !(operation?.kind === "action" && operation.repeatable === true))
+      throw new TypeError(`${target.id} sends "${id}", which is neither a command nor a repeatable action.`);
+    const context = target.context.contract.name;
+    work.send(context, {
+      id: this.#ports.ids.next("cmd"),
+      tenant: call.principal.tenant,
+      context,
+      operation: id,
+      input: parse(operation.input, input, `The input of ${id}`) as JsonObject,
+      time: toInstant(call.startedAt),
+      actor: call.principal.actor,
+      onBehalfOf: call.principal.onBehalfOf,
+      limitedTo: call.principal.limitedTo,
+      correlationId: call.correlationId,
+      causationId: call.id,
+      traceparent: call.trace.traceparent,
+    });
+  }
+}
+
+function declared(target: Pick<RunnableOperation, "id" | "context">, contract: Contract): Dependency | undefined {
+  if (contract.name === target.context.contract.name) return undefined;
+  const found = target.context.dependsOn.find((each) => (isAtomic(each) ? each.atomic : each).name === contract.name);
+  if (found === undefined)
+    throw new TypeError(`${target.id} uses "${contract.name}", which is not in dependsOn of its context.`);
+  return found;
+}
+
+function orNotFound(tryLoad: <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => Promise<A | undefined>) {
+  return async <A extends AggregateRoot>(type: AggregateClass<A>, id: string): Promise<A> => {
+    const found = await tryLoad(type, id);
+    if (found === undefined) throw new NotFound({ type: type.definition.type, id });
+    return found;
+  };
+}
+
+const MAX_PAGE = 200;
+
+function toFindQuery(type: AggregateClass, options: FindOptions<string>): FindQuery {
+  const { definition } = type;
+  const indexed = (field: string) => {
+    if (!definition.index.includes(field))
+      throw new TypeError(`"${field}" is not an index field of ${definition.type}.`);
+    return field;
+  };
+  const limit = options.limit ?? 50;
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_PAGE)
+    throw new InvalidInput({ subject: "The page", issues: [{ path: "limit", message: `must be 1 to ${MAX_PAGE}` }] });
+  const where: Record<string, string> = {};
+  for (const [field, value] of Object.entries(options.where ?? {}))
+    if (value !== undefined) where[indexed(field)] = encodeIndexValue(value);
+  const bound = (value: IndexValue | undefined) => (value === undefined ? undefined : encodeIndexValue(value));
+  const range = options.range && {
+    field: indexed(options.range.field),
+    gte: bound(options.range.gte),
+    lt: bound(options.range.lt),
+  };
+  return {
+    type: definition.type,
+    where,
+    range,
+    orderBy: options.orderBy === undefined ? undefined : indexed(options.orderBy),
+    direction: options.direction,
+    limit,
+    after: options.after,
+  };
+}

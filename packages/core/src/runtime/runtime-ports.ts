@@ -1,0 +1,32 @@
+import type { Emitter } from "mitt";
+import type { Clock } from "../kernel/clock.ts";
+import type { Ids } from "../kernel/ids.ts";
+import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
+import type { DeadLetter, StoreAdapter } from "../kernel/store.ts";
+
+/** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
+export type LifecycleEvents = {
+  /** A commit is durable. */
+  committed: { readonly tenant: string; readonly contexts: readonly string[] };
+  /** A consumer has handled an event. */
+  delivered: { readonly consumer: string; readonly eventId: string };
+  /** A delivery failed and will be tried again. */
+  "delivery-failed": { readonly consumer: string; readonly eventId: string; readonly attempts: number };
+  /** An event was given up for one consumer. */
+  parked: { readonly letter: DeadLetter };
+};
+
+/** Every port, bound. */
+export interface RuntimePorts {
+  readonly store: StoreAdapter;
+  readonly bus: EventBus;
+  readonly secrets: SecretStore;
+  readonly lease: Lease;
+  readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly authorizer: Authorizer;
+  readonly logger: Logger;
+  readonly http: HttpClient;
+  readonly lifecycle: Emitter<LifecycleEvents>;
+}

@@ -1,0 +1,225 @@
+import {
+  type AggregateClass,
+  type AggregateRoot,
+  pendingEvents,
+  restoreAggregate,
+  storedState,
+} from "../kernel/aggregate.ts";
+import { toInstant } from "../kernel/clock.ts";
+import { AlreadyExists, InternalError } from "../kernel/errors.ts";
+import type { Ids } from "../kernel/ids.ts";
+import type { JsonObject } from "../kernel/schema.ts";
+import type {
+  AggregateChange,
+  AggregateRef,
+  AuditRow,
+  Commit,
+  CommitPart,
+  IdempotencyWrite,
+  SentCommand,
+  Store,
+  StoredAggregate,
+  StoredEvent,
+} from "../kernel/store.ts";
+import type { CallInfo } from "./call.ts";
+
+interface Tracked {
+  readonly ref: AggregateRef;
+  readonly loadedVersion: number;
+  /** Absent when it was looked for and did not exist. */
+  aggregate: AggregateRoot | undefined;
+}
+
+interface Part {
+  readonly tracked: Map<string, Promise<Tracked>>;
+  readonly settled: Map<string, Tracked>;
+  readonly messages: SentCommand[];
+  readonly audit: AuditRow[];
+  idempotency: IdempotencyWrite | undefined;
+  inbox: { readonly consumer: string; readonly messageId: string } | undefined;
+}
+
+interface PendingLoad {
+  readonly ref: AggregateRef;
+  resolve(stored: StoredAggregate | undefined): void;
+  reject(error: unknown): void;
+}
+
+const keyOf = (ref: AggregateRef) => `${ref.type}/${ref.id}`;
+
+/**
+ * What one command has loaded and made, over all contexts that take part. Loads of one turn of the event loop go to
+ * the store together; nothing is written before `toCommit`.
+ */
+export class UnitOfWork {
+  readonly #store: Store;
+  readonly #ids: Ids;
+  readonly #call: CallInfo;
+  readonly #parts = new Map<string, Part>();
+  readonly #queues = new Map<string, PendingLoad[]>();
+  #failure: unknown;
+
+  constructor(store: Store, ids: Ids, call: CallInfo) {
+    this.#store = store;
+    this.#ids = ids;
+    this.#call = call;
+  }
+
+  async load<A extends AggregateRoot>(context: string, type: AggregateClass<A>, id: string): Promise<A | undefined> {
+    const part = this.#part(context);
+    const ref = { type: type.definition.type, id };
+    const key = keyOf(ref);
+    let tracked = part.tracked.get(key);
+    if (tracked === undefined) {
+      tracked = this.#fetch(context, ref).then((stored): Tracked => {
+        const aggregate = stored === undefined ? undefined : restoreAggregate(new type(id), stored);
+        const entry = { ref, loadedVersion: stored?.version ?? 0, aggregate };
+        part.settled.set(key, entry);
+        return entry;
+      });
+      part.tracked.set(key, tracked);
+    }
+    return (await tracked).aggregate as A | undefined;
+  }
+
+  add<A extends AggregateRoot>(context: string, aggregate: A): A {
+    const part = this.#part(context);
+    const ref = { type: (aggregate.constructor as unknown as AggregateClass).definition.type, id: aggregate.id };
+    const known = part.settled.get(keyOf(ref));
+    if (known?.aggregate !== undefined && known.aggregate !== aggregate) throw new AlreadyExists(ref);
+    const entry: Tracked = { ref, loadedVersion: 0, aggregate };
+    part.settled.set(keyOf(ref), entry);
+    part.tracked.set(keyOf(ref), Promise.resolve(entry));
+    return aggregate;
+  }
+
+  send(context: string, message: SentCommand): void {
+    this.#part(context).messages.push(message);
+  }
+
+  audit(row: AuditRow): void {
+    this.#part(row.context).audit.push(row);
+  }
+
+  idempotency(context: string, write: IdempotencyWrite): void {
+    this.#part(context).idempotency = write;
+  }
+
+  inbox(context: string, consumer: string, messageId: string): void {
+    this.#part(context).inbox = { consumer, messageId };
+  }
+
+  /** A command inside this one was refused: whatever its caller makes of that, nothing may be committed any more. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+  }
+
+  /** Everything that changed, as one commit. */
+  toCommit(): Commit {
+    if (this.#failure !== undefined) throw this.#failure;
+    return { parts: [...this.#parts].map(([context, part]) => this.#toPart(context, part)) };
+  }
+
+  #toPart(context: string, part: Part): CommitPart {
+    const events: StoredEvent[] = [];
+    const aggregates = [...part.settled.values()].map((tracked) => this.#toChange(context, tracked, events));
+    return {
+      context,
+      aggregates,
+      events,
+      messages: part.messages,
+      audit: part.audit,
+      idempotency: part.idempotency,
+      inbox: part.inbox,
+    };
+  }
+
+  #toChange(context: string, { ref, loadedVersion, aggregate }: Tracked, events: StoredEvent[]): AggregateChange {
+    const pending = aggregate === undefined ? [] : pendingEvents(aggregate);
+    if (aggregate === undefined || pending.length === 0) return { ...ref, expectedVersion: loadedVersion };
+    for (const event of pending) {
+      const data = event.data;
+      assertStorable(data, this.#call);
+      events.push({
+        id: this.#ids.next("evt"),
+        tenant: this.#call.principal.tenant,
+        context,
+        type: event.definition.type,
+        version: event.definition.version,
+        aggregateType: ref.type,
+        aggregateId: ref.id,
+        aggregateVersion: event.version,
+        time: toInstant(this.#call.startedAt),
+        data,
+        actor: this.#call.principal.actor,
+        onBehalfOf: this.#call.principal.onBehalfOf,
+        correlationId: this.#call.correlationId,
+        causationId: this.#call.causationId,
+        traceparent: this.#call.trace.traceparent,
+      });
+    }
+    const stored = storedState(aggregate);
+    assertStorable(stored.state, this.#call);
+    return { ...ref, expectedVersion: loadedVersion, write: { version: aggregate.version, ...stored } };
+  }
+
+  #part(context: string): Part {
+    let part = this.#parts.get(context);
+    if (part === undefined) {
+      part = {
+        tracked: new Map(),
+        settled: new Map(),
+        messages: [],
+        audit: [],
+        idempotency: undefined,
+        inbox: undefined,
+      };
+      this.#parts.set(context, part);
+    }
+    return part;
+  }
+
+  #fetch(context: string, ref: AggregateRef): Promise<StoredAggregate | undefined> {
+    return new Promise((resolve, reject) => {
+      const queue = this.#queues.get(context);
+      if (queue !== undefined) {
+        queue.push({ ref, resolve, reject });
+        return;
+      }
+      this.#queues.set(context, [{ ref, resolve, reject }]);
+      queueMicrotask(() => void this.#flush(context));
+    });
+  }
+
+  async #flush(context: string): Promise<void> {
+    const batch = this.#queues.get(context) ?? [];
+    this.#queues.delete(context);
+    try {
+      const scope = { tenant: this.#call.principal.tenant, context };
+      const found = await this.#store.load(
+        scope,
+        batch.map((each) => each.ref),
+      );
+      batch.forEach((each, index) => void each.resolve(found[index]));
+    } catch (error) {
+      for (const each of batch) each.reject(error);
+    }
+  }
+}
+
+// PostgreSQL's jsonb cannot hold these; a state or event that does is a defect of the context that made it.
+function assertStorable(value: JsonObject, call: CallInfo): void {
+  if (!isStorable(value))
+    throw new InternalError(
+      { traceId: call.trace.traceId },
+      { cause: new TypeError("A state or event holds text with NUL or a lone surrogate.") },
+    );
+}
+
+/** Whether every text in it can be stored: no NUL characters, no lone surrogates. */
+export function isStorable(value: unknown): boolean {
+  if (typeof value === "string") return !value.includes("\u0000") && value.isWellFormed();
+  if (value === null || typeof value !== "object") return true;
+  if (Array.isArray(value)) return value.every(isStorable);
+  return Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner));
+}
