@@ -105,14 +105,13 @@ function takenApart(root: Node, nodes: readonly Node[]): readonly Node[] {
   return [...found];
 }
 
-/** Whether it takes any value. */
+/** Whether it takes any value, or is made of something that does. */
 function isOpen(root: Node, node: Node, seen: ReadonlySet<Node> = new Set()): boolean {
   if (seen.has(node) || node["type"] !== undefined || node["enum"] !== undefined || "const" in node) return false;
   const inner = new Set(seen).add(node);
   if (node.$ref !== undefined) return isOpen(root, resolve(root, node.$ref), inner);
-  const options = node.anyOf ?? node.oneOf;
-  if (options !== undefined) return options.some((option) => isOpen(root, option, inner));
-  return node.allOf?.every((part) => isOpen(root, part, inner)) ?? true;
+  const parts = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])];
+  return parts.length === 0 || parts.some((part) => isOpen(root, part, inner));
 }
 
 function namesFields(shape: Node): boolean {
@@ -135,9 +134,10 @@ function itemSchemas({ prefixItems, items }: Node, at: number): readonly Node[] 
   return typeof item === "object" ? [item] : [];
 }
 
-// zod writes `#` and `#/$defs/<id>`, the id as it is.
+// zod writes `#` and `#/$defs/<id>`, the id escaped as a JSON Pointer (RFC 6901).
 function resolve(root: Node, ref: string): Node {
-  return ref === "#" ? root : root.$defs![ref.replace(/^#\/\$defs\//, "")]!;
+  if (ref === "#") return root;
+  return root.$defs![ref.slice("#/$defs/".length).replaceAll("~1", "/").replaceAll("~0", "~")]!;
 }
 
 function opaque(value: unknown): string {
