@@ -94,23 +94,31 @@ function redact(root: Node, nodes: readonly Node[], value: unknown): unknown {
 
 /** The schemas themselves and, through unions, intersections and references, everything that they are made of. */
 function takenApart(root: Node, nodes: readonly Node[]): readonly Node[] {
+  if (nodes.every((node) => node.$ref === undefined && partsOf(node) === NONE)) return nodes;
   const found = new Set<Node>();
   const visit = (node: Node) => {
     if (found.has(node)) return;
     found.add(node);
     if (node.$ref !== undefined) visit(resolve(root, node.$ref));
-    for (const part of [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])]) visit(part);
+    for (const part of partsOf(node)) visit(part);
   };
   for (const node of nodes) visit(node);
   return [...found];
 }
 
+const NONE: readonly Node[] = [];
+
+function partsOf({ anyOf, oneOf, allOf }: Node): readonly Node[] {
+  if (anyOf === undefined && oneOf === undefined && allOf === undefined) return NONE;
+  return [...(anyOf ?? NONE), ...(oneOf ?? NONE), ...(allOf ?? NONE)];
+}
+
 /** Whether it takes any value, or is made of something that does. */
-function isOpen(root: Node, node: Node, seen: ReadonlySet<Node> = new Set()): boolean {
-  if (seen.has(node) || node["type"] !== undefined || node["enum"] !== undefined || "const" in node) return false;
+function isOpen(root: Node, node: Node, seen?: ReadonlySet<Node>): boolean {
+  if (seen?.has(node) || node["type"] !== undefined || node["enum"] !== undefined || "const" in node) return false;
   const inner = new Set(seen).add(node);
   if (node.$ref !== undefined) return isOpen(root, resolve(root, node.$ref), inner);
-  const parts = [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])];
+  const parts = partsOf(node);
   return parts.length === 0 || parts.some((part) => isOpen(root, part, inner));
 }
 
