@@ -1,0 +1,39 @@
+// Writes docs/reference from the contracts: `pnpm docs:reference`. A test fails when the pages are older than them.
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import type { Contract } from "../packages/core/src/kernel/contract.ts";
+import { kernelErrors } from "../packages/core/src/kernel/errors.ts";
+import { contextPage, indexPage } from "./reference-page.ts";
+
+const root = path.dirname(import.meta.dirname);
+const contexts = path.join(root, "packages/core/src/contexts");
+
+/** The pages by their path from the root, as they should be. */
+export async function referencePages(): Promise<ReadonlyMap<string, string>> {
+  const contracts = await Promise.all(readdirSync(contexts).sort().map(contractOf));
+  return new Map([
+    ["docs/reference/README.md", indexPage(contracts, kernelErrors)],
+    ...contracts.map((each) => [`docs/reference/${each.name}.md`, contextPage(each)] as const),
+  ]);
+}
+
+async function contractOf(folder: string): Promise<Contract> {
+  const module: object = await import(pathToFileURL(path.join(contexts, folder, "contract.ts")).href);
+  const contract = Object.values(module).find(isContract);
+  if (contract === undefined) throw new Error(`contexts/${folder}/contract.ts exports no contract.`);
+  return contract;
+}
+
+function isContract(value: unknown): value is Contract {
+  return typeof value === "object" && value !== null && "name" in value && "operations" in value && "events" in value;
+}
+
+if (process.argv[1] === import.meta.filename) {
+  rmSync(path.join(root, "docs/reference"), { recursive: true, force: true });
+  mkdirSync(path.join(root, "docs/reference"), { recursive: true });
+  const pages = await referencePages();
+  for (const [file, text] of pages) writeFileSync(path.join(root, file), text);
+  console.log(`Wrote ${pages.size} pages to docs/reference.`);
+}

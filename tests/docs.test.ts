@@ -1,0 +1,105 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referencePages } from "../scripts/reference.ts";
+import { brokenLinks, parsePage, readPages } from "./docs/markdown.ts";
+import { runnable, runSnippet, typeErrors, writeSnippets } from "./docs/snippets.ts";
+
+const root = path.dirname(import.meta.dirname);
+const pages = readPages(root);
+const snippets = pages
+  .filter(({ file }) => file === "README.md" || file.startsWith("docs/") || /^packages\/[^/]+\/README\.md$/.test(file))
+  .flatMap(runnable);
+
+describe("the documentation", () => {
+  it("has no relative link that leads nowhere", () => {
+    expect(pages.length).toBeGreaterThan(10);
+    expect(pages.reduce((sum, page) => sum + page.links.length, 0)).toBeGreaterThan(20);
+    expect(brokenLinks(root, pages)).toEqual([]);
+  });
+
+  it("has a reference that is as new as the contracts (`pnpm docs:reference` writes it)", async () => {
+    const wanted = await referencePages();
+    expect(wanted.size).toBeGreaterThan(4);
+    const present = [...wanted.keys()].map((file) => {
+      const absolute = path.join(root, file);
+      return [file, existsSync(absolute) ? readFileSync(absolute, "utf8") : ""] as const;
+    });
+    expect(Object.fromEntries(present)).toEqual(Object.fromEntries(wanted));
+    const stray = pages.filter(({ file }) => file.startsWith("docs/reference/") && !wanted.has(file));
+    expect(stray.map(({ file }) => file)).toEqual([]);
+  });
+
+  it("shows code in the README that runs", () => {
+    expect(snippets.map(({ file }) => file)).toContain("README.md");
+  });
+});
+
+describe("code that the documentation marks as runnable", () => {
+  let written: ReturnType<typeof writeSnippets>;
+  beforeAll(() => {
+    written = writeSnippets(root, snippets);
+  });
+  afterAll(() => written.remove());
+
+  it("type-checks", { timeout: 120_000 }, () => {
+    expect(typeErrors(root, written.files)).toEqual([]);
+  });
+
+  it.each(snippets.map((snippet, index) => ({ name: `${snippet.file}:${snippet.line}`, snippet, index })))(
+    "$name runs and prints what the page says",
+    { timeout: 90_000 },
+    async ({ snippet, index }) => {
+      const printed = await runSnippet(root, written.files[index]!);
+      if (snippet.output !== undefined) expect(printed).toBe(snippet.output);
+    },
+  );
+});
+
+describe("the check of the documentation", () => {
+  const page = (text: string) => parsePage("tests/page.md", text);
+
+  it("finds a link to a missing page, a missing heading and a place outside of the repository", () => {
+    const text = [
+      "# A heading, with `code`",
+      "[fine](#a-heading-with-code) [fine](../LICENSE) [fine](https://example.com/x)",
+      "[gone](gone.md) and `[in code](gone-too.md)`",
+      "[wrong](#another-heading)",
+      "[outside](../../elsewhere.md)",
+      "```md",
+      "[in a fence](gone-as-well.md)",
+      "```",
+      '<img src="gone.svg">',
+    ].join("\n");
+    expect(brokenLinks(root, [page(text)])).toEqual([
+      "tests/page.md:3 links to gone.md, which does not exist",
+      "tests/page.md:4 links to #another-heading, and there is no such heading",
+      "tests/page.md:5 links to ../../elsewhere.md, which is outside of the repository",
+      "tests/page.md:9 links to gone.svg, which does not exist",
+    ]);
+  });
+
+  it("takes only what is marked as runnable, with the output that is shown behind it", () => {
+    const text = "```ts\nnot run\n```\n\n```ts run\nconsole.log(1);\n```\n\n```text output\n1\n```\n";
+    expect(runnable(page(text))).toEqual([
+      { file: "tests/page.md", line: 6, info: "ts run", code: "console.log(1);\n", output: "1\n" },
+    ]);
+  });
+
+  it("finds a wrong type at its line, and an error while it runs", { timeout: 60_000 }, async () => {
+    const text = [
+      ...["```ts run", "const fine = String(1);", "const wrong: number = fine;", "```"],
+      ...["```ts run", 'throw new Error("thrown on purpose");', "```"],
+    ].join("\n");
+    const written = writeSnippets(root, runnable(page(text)));
+    try {
+      const [wrong, throwing] = written.files;
+      expect(typeErrors(root, [wrong!, throwing!])).toEqual([
+        "tests-page-md-2.ts:3 Type 'string' is not assignable to type 'number'.",
+      ]);
+      await expect(runSnippet(root, throwing!)).rejects.toThrow("thrown on purpose");
+    } finally {
+      written.remove();
+    }
+  });
+});
