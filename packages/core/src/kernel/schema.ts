@@ -27,7 +27,8 @@ export type Parsed<T> =
 
 /** Parses without throwing. The value is a fresh copy wherever the schema describes its shape. */
 export function tryParse<Out>(schema: Schema<Out>, value: unknown): Parsed<Out> {
-  const result = safeParse(zod(schema), value);
+  const result = safely(schema, value);
+  if (result === undefined) return { ok: false, issues: [{ path: "", message: "is nested too deeply" }] };
   if (result.success) return { ok: true, value: result.data as Out };
   const issues = result.error.issues.flatMap((issue): Issue[] => {
     const path = issue.path.map(String).join(".");
@@ -38,34 +39,80 @@ export function tryParse<Out>(schema: Schema<Out>, value: unknown): Parsed<Out> 
   return { ok: false, issues };
 }
 
+// A recursive schema (any JSON) parses as deep as the stack reaches, and deep brackets cost a sender nothing.
+function safely(schema: Schema, value: unknown) {
+  try {
+    return safeParse(zod(schema), value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
 /** JSON Schema (draft 2020-12) of a schema, seen from the side that sends (`input`) or receives (`output`). */
 export function jsonSchema(schema: Schema, io: "input" | "output"): JsonObject {
   return toJSONSchema(zod(schema), { io, target: "draft-2020-12" }) as unknown as JsonObject;
 }
 
-/** Throws unless both sides of the schema are plain JSON: a contract means the same locally and over a wire. */
+/**
+ * Throws unless both sides of the schema are plain JSON: a contract means the same locally and over a wire. What may be
+ * anything (`z.unknown()`, `z.any()`, the extras of `z.looseObject`) would hand on the caller's own object: say
+ * `z.json()`.
+ */
 export function assertJsonOnly(schema: Schema, subject: string): void {
   for (const io of ["input", "output"] as const) {
+    let described: JsonObject;
     try {
-      jsonSchema(schema, io);
+      described = jsonSchema(schema, io);
     } catch (cause) {
       throw new TypeError(`${subject} is not JSON only (${io} side): ${(cause as Error).message}`, { cause });
     }
+    const open = openPlace(described, []);
+    if (open !== undefined)
+      throw new TypeError(`${subject} is not JSON only (${io} side): ${open} may be anything; say z.json()`);
   }
 }
 
-/**
- * JSON with sorted keys and no undefined members: equal values give equal text (RFC 8785 for the values that JSON can
- * hold in JavaScript).
- */
+const DESCRIBES = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not"];
+const NAMED = ["properties", "patternProperties", "$defs"];
+const INNER = ["items", "prefixItems", "additionalProperties"];
+const SAME_PLACE = ["anyOf", "oneOf", "allOf"];
+
+/** Where a JSON Schema takes any value. */
+function openPlace(node: JsonObject, path: readonly string[]): string | undefined {
+  if (!DESCRIBES.some((keyword) => keyword in node)) return path.length === 0 ? "the value" : `"${path.join(".")}"`;
+  const at = (keywords: readonly string[], inside: readonly string[]): [readonly string[], Json][] =>
+    keywords.flatMap((keyword) =>
+      [node[keyword] ?? []].flat().map((part): [readonly string[], Json] => [inside, part]),
+    );
+  const named = NAMED.flatMap((keyword) => Object.entries(node[keyword] ?? {}));
+  const parts = [
+    ...named.map(([name, part]): [readonly string[], Json] => [[...path, name], part]),
+    ...at(INNER, [...path, "*"]),
+    ...at(SAME_PLACE, path),
+  ];
+  for (const [inside, part] of parts) {
+    const open = typeof part === "object" ? openPlace(part as JsonObject, inside) : undefined;
+    if (open !== undefined) return open;
+  }
+  return undefined;
+}
+
+/** JSON with sorted keys and no undefined members: equal values give equal text (RFC 8785). */
 export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => {
-    if (inner === null || typeof inner !== "object" || Array.isArray(inner)) return inner;
-    const source = inner as Record<string, unknown>;
-    const sorted: Record<string, unknown> = Object.create(null);
-    for (const key of Object.keys(source).sort()) sorted[key] = source[key];
-    return sorted;
-  });
+  return canonical(value) ?? "null";
+}
+
+function canonical(value: unknown): string | undefined {
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON());
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item) ?? "null").join(",")}]`;
+  const members: string[] = [];
+  for (const key of Object.keys(value).sort()) {
+    const text = canonical((value as Record<string, unknown>)[key]);
+    if (text !== undefined) members.push(`${JSON.stringify(key)}:${text}`);
+  }
+  return `{${members.join(",")}}`;
 }
 
 /** A deep, frozen copy of a JSON value. */
