@@ -151,7 +151,8 @@ export const identityContext = defineContext(identity, {
 });
 
 async function createAccount(ctx: Command, account: Account): Promise<void> {
-  const [tenant, existing] = await Promise.all([ctx.load(Tenant, ctx.tenant), loadAccount(ctx, account.account)]);
+  // In the order in which their events are to stand in the log.
+  const [existing, tenant] = await Promise.all([loadAccount(ctx, account.account), ctx.load(Tenant, ctx.tenant)]);
   if (existing !== undefined) throw new AlreadyExists({ type: aggregateType(account.account), id: account.id });
   await requireRoles(ctx, account.state.roles);
   ctx.add(account);

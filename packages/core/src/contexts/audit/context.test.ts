@@ -1,0 +1,104 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { inMemory } from "../../in-memory/index.ts";
+import { Forbidden, InvalidInput } from "../../kernel/errors.ts";
+import type { Armature } from "../../runtime/armature.ts";
+import { createArmature } from "../../runtime/create-armature.ts";
+import { fixedClock } from "../../testing/fixed-clock.ts";
+
+let app: Armature;
+const as = (user: string, tenant = "acme") => app.as({ tenant, user });
+
+/** One tenant with four calls, a second apart; the last is refused. */
+beforeEach(async () => {
+  const clock = fixedClock();
+  app = await createArmature({ store: inMemory(), clock, relay: false });
+  const system = app.as({ tenant: "acme", system: "setup" }).identity;
+  await system.createTenant({ name: "Acme" });
+  await clock.advance(1_000);
+  await system.createUser({ userId: "ann", name: "Ann", roles: ["owner"] });
+  await clock.advance(1_000);
+  await as("ann").identity.createUser({ userId: "bob", name: "Bob" });
+  await clock.advance(1_000);
+  await as("bob")
+    .identity.renameTenant({ name: "Mine" })
+    .catch(() => undefined);
+});
+
+afterEach(() => app.close());
+
+describe("the audit trail", () => {
+  test("has a row for every change and every refusal, newest first", async () => {
+    const { items } = await as("ann").audit.list();
+    expect(items.map(({ actor, operation, outcome, errorCode }) => [actor.id, operation, outcome, errorCode])).toEqual([
+      ["bob", "identity.renameTenant", "refused", "forbidden"],
+      ["ann", "identity.createUser", "succeeded", undefined],
+      ["setup", "identity.createUser", "succeeded", undefined],
+      ["setup", "identity.createTenant", "succeeded", undefined],
+    ]);
+    expect(items[0]!.input).toEqual({ name: "Mine" });
+    expect(items[1]!.input).toMatchObject({ userId: "bob", name: "[redacted]" });
+  });
+
+  test("can be narrowed to an actor, an operation, an outcome and a span of time", async () => {
+    const { audit } = as("ann");
+    const times = (await audit.list()).items.map(({ time }) => time).reverse();
+    const count = async (filter: Parameters<typeof audit.list>[0]) => (await audit.list(filter)).items.length;
+    expect(await count({ actor: "setup" })).toBe(2);
+    expect(await count({ operation: "identity.createUser" })).toBe(2);
+    expect(await count({ outcome: "refused" })).toBe(1);
+    expect(await count({ since: times[1]! })).toBe(3);
+    expect(await count({ until: times[1]! })).toBe(1);
+    expect(await count({ actor: "setup", operation: "identity.createUser", since: times[0]!, until: times[2]! })).toBe(
+      1,
+    );
+    expect(await count({ actor: "nobody" })).toBe(0);
+  });
+
+  test("is read page by page without gaps", async () => {
+    const { audit } = as("ann");
+    const seen: string[] = [];
+    for (let after: string | undefined; ; ) {
+      const page = await audit.list({ limit: 3, after });
+      seen.push(...page.items.map(({ id }) => id));
+      if (page.next === undefined) break;
+      after = page.next;
+    }
+    expect(seen).toEqual((await audit.list()).items.map(({ id }) => id));
+    expect(new Set(seen).size).toBe(4);
+  });
+
+  test("is shown to who may read it, and only of the own tenant", async () => {
+    await expect(as("bob").audit.list()).rejects.toThrow(Forbidden);
+    await expect(as("bob").audit.events()).rejects.toThrow(Forbidden);
+    const globex = app.as({ tenant: "globex", system: "setup" }).audit;
+    expect(await globex.list()).toEqual({ items: [] });
+    expect(await globex.events()).toEqual({ items: [] });
+  });
+});
+
+describe("the event timeline", () => {
+  test("shows what happened, with who caused it", async () => {
+    const { items } = await as("ann").audit.events({ direction: "asc" });
+    expect(
+      items.map(({ type, aggregateId, aggregateVersion, actor }) => [type, aggregateId, aggregateVersion, actor.id]),
+    ).toEqual([
+      ["identity.tenant_created", "acme", 1, "setup"],
+      ["identity.user_created", "ann", 1, "setup"],
+      ["identity.owner_added", "acme", 2, "setup"],
+      ["identity.user_created", "bob", 1, "ann"],
+    ]);
+    const newestFirst = (await as("ann").audit.events()).items;
+    expect(newestFirst.map(({ id }) => id)).toEqual(items.map(({ id }) => id).reverse());
+  });
+
+  test("can be narrowed to types, and to one aggregate's history", async () => {
+    const { audit } = as("ann");
+    const types = (await audit.events({ types: ["identity.user_created"] })).items.map(
+      ({ aggregateId }) => aggregateId,
+    );
+    expect(types).toEqual(["bob", "ann"]);
+    const history = await audit.events({ aggregateType: "tenant", aggregateId: "acme", direction: "asc" });
+    expect(history.items.map(({ aggregateVersion }) => aggregateVersion)).toEqual([1, 2]);
+    await expect(audit.events({ aggregateType: "tenant" })).rejects.toThrow(InvalidInput);
+  });
+});
