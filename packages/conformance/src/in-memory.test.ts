@@ -1,4 +1,21 @@
-import { inMemory } from "@armature/core/in-memory";
-import { storeSuite } from "./index.ts";
+import { InMemoryLease, InMemoryRateLimiter, InProcessBus, inMemory } from "@armature/core/in-memory";
+import { fixedClock } from "@armature/core/testing";
+import { eventBusSuite, leaseSuite, rateLimiterSuite, storeSuite } from "./index.ts";
 
 storeSuite("in-memory", () => inMemory());
+
+eventBusSuite("in-process", () => new InProcessBus());
+
+leaseSuite("in-memory", () => {
+  const clock = fixedClock();
+  return { lease: new InMemoryLease(clock), pass: (ms) => clock.advance(ms) };
+});
+
+leaseSuite("in-memory, on the machine's clock", () => ({ lease: inMemory().lease }));
+
+rateLimiterSuite("in-memory", () => {
+  const clock = fixedClock();
+  return { rateLimiter: new InMemoryRateLimiter(clock), pass: (ms) => clock.advance(ms) };
+});
+
+rateLimiterSuite("in-memory, on the machine's clock", () => ({ rateLimiter: new InMemoryRateLimiter() }));

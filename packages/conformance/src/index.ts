@@ -1,4 +1,11 @@
+export { type AuthorizerSetup, authorizerSuite } from "./authorizer-suite.ts";
+export { type ClockSetup, clockSuite } from "./clock-suite.ts";
+export { eventBusSuite } from "./event-bus-suite.ts";
 export { httpClientSuite } from "./http-client-suite.ts";
+export { idsSuite } from "./ids-suite.ts";
+export { type LeaseSetup, leaseSuite } from "./lease-suite.ts";
+export { type LoggerSetup, loggerSuite } from "./logger-suite.ts";
+export { type RateLimiterSetup, rateLimiterSuite } from "./rate-limiter-suite.ts";
 export { secretStoreSuite } from "./secret-store-suite.ts";
 export { storeSuite } from "./store-suite.ts";
 export type { SuiteOptions } from "./suite.ts";

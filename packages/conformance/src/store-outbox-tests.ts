@@ -26,9 +26,9 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
   const test: RegisterTest = (name, run, timeoutMs) =>
     register(
       name,
-      async () => {
-        for (const context of [ALPHA, BETA]) await drain(store(), context);
-        await run();
+      async (context) => {
+        for (const each of [ALPHA, BETA]) await drain(store(), each);
+        await run(context);
       },
       timeoutMs,
     );

@@ -1,4 +1,4 @@
-import { describe, it } from "vitest";
+import { describe, it, type TestContext } from "vitest";
 
 /** How an adapter says which of the suite's tests do not hold for it. */
 export interface SuiteOptions {
@@ -7,7 +7,11 @@ export interface SuiteOptions {
 }
 
 /** Registers one test. */
-export type RegisterTest = (name: string, run: () => void | Promise<void>, timeoutMs?: number) => void;
+export type RegisterTest = (
+  name: string,
+  run: (context: TestContext) => void | Promise<void>,
+  timeoutMs?: number,
+) => void;
 
 /** Registers a suite under the adapter's name; a skip that names no test of it is an error. */
 export function describeSuite(

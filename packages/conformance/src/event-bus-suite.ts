@@ -1,0 +1,328 @@
+import type { CloudEvent, EventBus } from "@armature/core";
+import { afterAll, beforeAll, expect } from "vitest";
+import { fresh } from "./expectations.ts";
+import { describeSuite, type SuiteOptions } from "./suite.ts";
+
+/** What every `EventBus` must do. The bus may carry other things; the suite closes it at the end. */
+export function eventBusSuite(
+  adapter: string,
+  setup: () => EventBus | Promise<EventBus>,
+  options: SuiteOptions = {},
+): void {
+  describeSuite("EventBus", adapter, options, (test) => {
+    let bus: EventBus;
+    const open: { close(): Promise<void> }[] = [];
+    beforeAll(async () => {
+      bus = await setup();
+    });
+    afterAll(async () => {
+      await Promise.all(open.map((each) => each.close()));
+      await bus?.close();
+    });
+
+    const subscribe = async (
+      group: string,
+      sources: readonly string[],
+      handle: (event: CloudEvent) => Promise<void>,
+    ) => {
+      const subscription = await bus.subscribe({ group, sources, handle });
+      open.push(subscription);
+      return subscription;
+    };
+    /** A group that writes down the ids that it gets. At least once is allowed: only the first delivery counts. */
+    const record = async (source: string, group = fresh("group")) => {
+      const seen = new Received();
+      const subscription = await subscribe(group, [source], async (event) => seen.add(event));
+      return { seen, group, subscription };
+    };
+    const newSource = () => `/contexts/${fresh("ctx")}`;
+
+    test("an event arrives as it was published", async () => {
+      const source = newSource();
+      const { seen } = await record(source);
+      const event = cloudEvent(source, "order/ord_1", 1, {
+        data: { name: "日本語 🗝️", nested: [{ a: null, "": [] }], text: "\u0001\r\n\"'\\" },
+        onbehalfof: "user:ann",
+      });
+      await bus.publish([event]);
+      await seen.until(1);
+      expect(seen.events[0]).toEqual(event);
+      expect(seen.events[0]).not.toBe(event);
+    });
+
+    test("publishing nothing is fine", async () => {
+      await expect(bus.publish([])).resolves.toBeUndefined();
+    });
+
+    test("a large event arrives whole", async () => {
+      const source = newSource();
+      const { seen } = await record(source);
+      const event = cloudEvent(source, "order/ord_1", 1, { data: { text: "0123456789abcdef".repeat(16_384) } });
+      await bus.publish([event]);
+      await seen.until(1);
+      expect(seen.events[0]).toEqual(event);
+    });
+
+    test("the events of each subject arrive in the order in which they were published", async () => {
+      const source = newSource();
+      const { seen } = await record(source);
+      const subjects = Array.from({ length: 8 }, (_, at) => `order/ord_${at}`);
+      for (let batch = 0; batch < 5; batch += 1)
+        await bus.publish(
+          [0, 1, 2, 3].flatMap((at) => subjects.map((subject) => cloudEvent(source, subject, batch * 4 + at + 1))),
+        );
+      await seen.until(160);
+      for (const subject of subjects)
+        expect(seen.sequences(subject)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1));
+    });
+
+    test("events that many publish at once all arrive", async () => {
+      const source = newSource();
+      const { seen } = await record(source);
+      const publishers = Array.from({ length: 20 }, async (_, at) => {
+        for (let sequence = 1; sequence <= 5; sequence += 1)
+          await bus.publish([cloudEvent(source, `order/ord_${at}`, sequence)]);
+      });
+      await Promise.all(publishers);
+      await seen.until(100);
+      for (let at = 0; at < 20; at += 1) expect(seen.sequences(`order/ord_${at}`)).toEqual([1, 2, 3, 4, 5]);
+    });
+
+    test("a group gets the events of the sources that it named, and no others", async () => {
+      const [first, second, other] = [newSource(), newSource(), newSource()];
+      const seen = new Received();
+      await subscribe(fresh("group"), [first, second], async (event) => seen.add(event));
+      await bus.publish([cloudEvent(other, "order/a", 1), cloudEvent(first, "order/a", 1)]);
+      await bus.publish([cloudEvent(`${first}-2`, "order/a", 1), cloudEvent(second, "order/a", 1)]);
+      await seen.until(2);
+      expect(seen.events.map((event) => event.source).sort()).toEqual([first, second].sort());
+    });
+
+    test("every group gets every event", async () => {
+      const source = newSource();
+      const groups = [await record(source), await record(source), await record(source)];
+      await bus.publish([cloudEvent(source, "order/a", 1), cloudEvent(source, "order/b", 1)]);
+      for (const { seen } of groups) await seen.until(2);
+    });
+
+    test("of the members of a group one handles an event, and never two of one subject at once", async () => {
+      const source = newSource();
+      const group = fresh("group");
+      const seen = new Received();
+      const busy = new Set<string>();
+      let overlaps = 0;
+      const member = async (event: CloudEvent) => {
+        if (busy.has(event.subject)) overlaps += 1;
+        busy.add(event.subject);
+        await new Promise((resolve) => setImmediate(resolve));
+        busy.delete(event.subject);
+        seen.add(event);
+      };
+      for (let count = 0; count < 3; count += 1) await subscribe(group, [source], member);
+      const subjects = ["order/a", "order/b", "order/c"];
+      await bus.publish([1, 2, 3, 4, 5, 6].flatMap((n) => subjects.map((subject) => cloudEvent(source, subject, n))));
+      await seen.until(18);
+      expect(overlaps).toBe(0);
+      expect(seen.repeats).toBe(0);
+      for (const subject of subjects) expect(seen.sequences(subject)).toEqual([1, 2, 3, 4, 5, 6]);
+    });
+
+    test("an event whose handler throws comes again, and nothing of its subject in between", async () => {
+      const source = newSource();
+      const calls: number[] = [];
+      const seen = new Received();
+      await subscribe(fresh("group"), [source], (event) => {
+        calls.push(event.sequence);
+        // Once by throwing, once by rejecting.
+        if (calls.length === 2) throw new Error("not now");
+        if (calls.length === 3) return Promise.reject(new Error("not yet"));
+        seen.add(event);
+        return Promise.resolve();
+      });
+      await bus.publish([1, 2, 3].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      await seen.until(3);
+      expect(calls).toEqual([1, 2, 2, 2, 3]);
+    });
+
+    test("a subject that fails does not hold up the others", async () => {
+      const source = newSource();
+      const seen = new Received();
+      let healed = false;
+      await subscribe(fresh("group"), [source], async (event) => {
+        if (event.subject === "order/sick" && !healed) throw new Error("still sick");
+        seen.add(event);
+      });
+      await bus.publish([cloudEvent(source, "order/sick", 1), cloudEvent(source, "order/sick", 2)]);
+      await bus.publish([1, 2, 3].map((sequence) => cloudEvent(source, "order/well", sequence)));
+      await seen.until(3);
+      expect(seen.sequences("order/well")).toEqual([1, 2, 3]);
+      expect(seen.sequences("order/sick")).toEqual([]);
+      healed = true;
+      await seen.until(5);
+      expect(seen.sequences("order/sick")).toEqual([1, 2]);
+    });
+
+    test("a group that fails does not hold up another group", async () => {
+      const source = newSource();
+      let failures = 0;
+      const failing = await subscribe(fresh("group"), [source], async () => {
+        failures += 1;
+        throw new Error("always");
+      });
+      const { seen } = await record(source);
+      await bus.publish([1, 2, 3].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      await seen.until(3);
+      expect(seen.sequences("order/a")).toEqual([1, 2, 3]);
+      await failing.close();
+      expect(failures).toBeGreaterThan(0);
+    });
+
+    test("a group that is away gets what was published meanwhile when it comes back", async () => {
+      const source = newSource();
+      const { group, seen, subscription } = await record(source);
+      await bus.publish([cloudEvent(source, "order/a", 1)]);
+      await seen.until(1);
+      await subscription.close();
+      await bus.publish([2, 3].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      expect(seen.sequences("order/a")).toEqual([1]);
+      const again = await record(source, group);
+      await again.seen.until(2);
+      expect(again.seen.sequences("order/a").filter((sequence) => sequence > 1)).toEqual([2, 3]);
+    });
+
+    test("closing waits for the handler that is at work, and then nothing is handled any more", async () => {
+      const source = newSource();
+      const started = new Gate();
+      const finish = new Gate();
+      const order: string[] = [];
+      const subscription = await subscribe(fresh("group"), [source], async (event) => {
+        order.push(`begin ${event.sequence}`);
+        started.open();
+        await finish.passed;
+        order.push(`end ${event.sequence}`);
+      });
+      await bus.publish([1, 2].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      await started.passed;
+      const closing = subscription.close().then(() => order.push("closed"));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(order).toEqual(["begin 1"]);
+      finish.open();
+      await closing;
+      expect(order).toEqual(["begin 1", "end 1", "closed"]);
+      await subscription.close();
+      const { seen } = await record(source);
+      await bus.publish([cloudEvent(source, "order/a", 3)]);
+      await seen.until(1);
+      expect(order).toEqual(["begin 1", "end 1", "closed"]);
+    });
+
+    test("an event whose handler failed when the member left goes to the next member", async () => {
+      const source = newSource();
+      const group = fresh("group");
+      const started = new Gate();
+      const leave = new Gate();
+      const subscription = await subscribe(group, [source], async () => {
+        started.open();
+        await leave.passed;
+        throw new Error("shutting down");
+      });
+      await bus.publish([1, 2].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      await started.passed;
+      const closing = subscription.close();
+      leave.open();
+      await closing;
+      const { seen } = await record(source, group);
+      await seen.until(2);
+      expect(seen.sequences("order/a")).toEqual([1, 2]);
+    });
+
+    test("what one handler does to an event changes it for nobody else", async () => {
+      const source = newSource();
+      const event = cloudEvent(source, "order/a", 1, { data: { list: [1] } });
+      let calls = 0;
+      const deliveries: CloudEvent[] = [];
+      const seen = new Received();
+      const careless = async (delivered: CloudEvent) => {
+        calls += 1;
+        deliveries.push(structuredClone(delivered));
+        if (!Object.isFrozen(delivered.data["list"])) (delivered.data["list"] as number[]).push(2);
+        if (calls === 1) throw new Error("again");
+        seen.add(delivered);
+      };
+      await subscribe(fresh("group"), [source], careless);
+      const { seen: other } = await record(source);
+      await bus.publish([event]);
+      (event.data["list"] as number[]).push(3);
+      await seen.until(1);
+      await other.until(1);
+      for (const delivered of [...deliveries, other.events[0]!]) expect(delivered.data).toEqual({ list: [1] });
+    });
+
+    test("it answers a ping", async () => {
+      await expect(bus.ping()).resolves.toBeUndefined();
+    });
+  });
+}
+
+function cloudEvent(source: string, subject: string, sequence: number, more: Partial<CloudEvent> = {}): CloudEvent {
+  return {
+    specversion: "1.0",
+    id: fresh("evt"),
+    source,
+    type: "order.changed",
+    subject,
+    time: "2026-01-02T03:04:05.678Z",
+    datacontenttype: "application/json",
+    data: {},
+    dataversion: 1,
+    tenant: "acme",
+    sequence,
+    actor: "user:ann",
+    correlationid: "cor_1",
+    causationid: "call_1",
+    traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ...more,
+  };
+}
+
+class Received {
+  readonly events: CloudEvent[] = [];
+  repeats = 0;
+  readonly #ids = new Set<string>();
+  readonly #waiting = new Set<{ readonly count: number; resolve(): void }>();
+
+  add(event: CloudEvent): void {
+    if (this.#ids.has(event.id)) {
+      this.repeats += 1;
+      return;
+    }
+    this.#ids.add(event.id);
+    this.events.push(event);
+    for (const waiter of this.#waiting)
+      if (this.events.length >= waiter.count) {
+        this.#waiting.delete(waiter);
+        waiter.resolve();
+      }
+  }
+
+  /** Resolves when this many different events have come; the test's own timeout ends a wait in vain. */
+  until(count: number): Promise<void> {
+    if (this.events.length >= count) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.add({ count, resolve }));
+  }
+
+  sequences(subject: string): number[] {
+    return this.events.filter((event) => event.subject === subject).map((event) => event.sequence);
+  }
+}
+
+class Gate {
+  readonly passed: Promise<void>;
+  open!: () => void;
+
+  constructor() {
+    this.passed = new Promise((resolve) => {
+      this.open = resolve;
+    });
+  }
+}

@@ -1,0 +1,137 @@
+import type { Bucket, RateLimiter } from "@armature/core";
+import fc from "fast-check";
+import { beforeAll, expect, type TestContext, vi } from "vitest";
+import { fresh } from "./expectations.ts";
+import { describeSuite, type SuiteOptions } from "./suite.ts";
+
+export interface RateLimiterSetup {
+  readonly rateLimiter: RateLimiter;
+  /** Moves the adapter's time. Without it tests that need exact times are skipped. */
+  pass?(ms: number): Promise<void> | void;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** What every `RateLimiter` must do. */
+export function rateLimiterSuite(
+  adapter: string,
+  setup: () => RateLimiterSetup | Promise<RateLimiterSetup>,
+  options: SuiteOptions = {},
+): void {
+  describeSuite("RateLimiter", adapter, options, (test) => {
+    let ready: RateLimiterSetup;
+    beforeAll(async () => {
+      ready = await setup();
+    });
+    const take = (key: string, bucket: Bucket) => ready.rateLimiter.take(key, bucket);
+    const allowedOf = async (count: number, key: string, bucket: Bucket) => {
+      const results = await Promise.all(Array.from({ length: count }, () => take(key, bucket)));
+      return results.filter(({ allowed }) => allowed).length;
+    };
+    const waitFor = async (key: string, bucket: Bucket): Promise<number> => {
+      const result = await take(key, bucket);
+      if (result.allowed) throw new Error("A token was given where none could be left.");
+      return result.retryAfterMs;
+    };
+    const needPass = (context: TestContext): ((ms: number) => Promise<void> | void) => {
+      if (ready.pass === undefined) return context.skip("the setup cannot move the time");
+      return ready.pass.bind(ready);
+    };
+
+    test("a full bucket gives as many tokens as it holds, then says how long to wait for one", async () => {
+      const [key, bucket] = [fresh("key"), { capacity: 5, refillMs: HOUR_MS }];
+      for (let taken = 0; taken < 5; taken += 1) expect(await take(key, bucket)).toEqual({ allowed: true });
+      const wait = await waitFor(key, bucket);
+      expect(Number.isInteger(wait)).toBe(true);
+      expect(wait).toBeGreaterThan(HOUR_MS / 5 - 60_000);
+      expect(wait).toBeLessThanOrEqual(HOUR_MS / 5);
+    });
+
+    test("of many who ask at once exactly as many get a token as there are", async () => {
+      const [key, bucket] = [fresh("key"), { capacity: 7, refillMs: HOUR_MS }];
+      expect(await allowedOf(40, key, bucket)).toBe(7);
+      expect(await allowedOf(40, key, bucket)).toBe(0);
+    });
+
+    test("being refused costs nothing", async () => {
+      const [key, bucket] = [fresh("key"), { capacity: 1, refillMs: HOUR_MS }];
+      await take(key, bucket);
+      const before = await waitFor(key, bucket);
+      for (let asked = 0; asked < 30; asked += 1) await take(key, bucket);
+      expect(await waitFor(key, bucket)).toBeLessThanOrEqual(before);
+    });
+
+    test("keys have buckets of their own", async () => {
+      const [key, bucket] = [fresh("key"), { capacity: 1, refillMs: HOUR_MS }];
+      const keys = [key, `${key}/`, `${key} 日本語`, `${key}'"%_*`, key.toUpperCase()];
+      for (const each of keys) expect(await take(each, bucket)).toEqual({ allowed: true });
+      for (const each of keys) expect((await take(each, bucket)).allowed).toBe(false);
+    });
+
+    test("a token comes back with time", async () => {
+      const [key, bucket] = [fresh("key"), { capacity: 2, refillMs: 200 }];
+      await take(key, bucket);
+      await take(key, bucket);
+      await ready.pass?.(100);
+      await vi.waitFor(async () => expect(await take(key, bucket)).toEqual({ allowed: true }), { interval: 10 });
+    });
+
+    test("whoever waits as long as was said gets a token, and not a millisecond earlier", async (context) => {
+      const pass = needPass(context);
+      for (const bucket of [
+        { capacity: 3, refillMs: 1000 },
+        { capacity: 7, refillMs: 60_000 },
+        { capacity: 1, refillMs: 1 },
+      ]) {
+        const key = fresh("key");
+        await allowedOf(bucket.capacity, key, bucket);
+        for (let round = 0; round < 20; round += 1) {
+          const wait = await waitFor(key, bucket);
+          await pass(wait - 1);
+          expect((await take(key, bucket)).allowed).toBe(false);
+          await pass(1);
+          expect(await take(key, bucket)).toEqual({ allowed: true });
+        }
+      }
+    });
+
+    test("a bucket is full after its time and never more than full", async (context) => {
+      const pass = needPass(context);
+      const [key, bucket] = [fresh("key"), { capacity: 4, refillMs: 1000 }];
+      expect(await allowedOf(10, key, bucket)).toBe(4);
+      await pass(500);
+      expect(await allowedOf(10, key, bucket)).toBe(2);
+      await pass(1000);
+      expect(await allowedOf(10, key, bucket)).toBe(4);
+      await pass(1_000_000);
+      expect(await allowedOf(10, key, bucket)).toBe(4);
+    });
+
+    test("in the long run nobody gets more than the bucket gives, and whoever keeps asking gets all of it", async (context) => {
+      const pass = needPass(context);
+      await fc.assert(
+        fc.asyncProperty(
+          fc.record({ capacity: fc.integer({ min: 1, max: 9 }), refillMs: fc.integer({ min: 1, max: 5_000 }) }),
+          fc.array(fc.record({ wait: fc.integer({ min: 0, max: 700 }), takes: fc.integer({ min: 1, max: 12 }) }), {
+            minLength: 1,
+            maxLength: 20,
+          }),
+          async (bucket, steps) => {
+            const key = fresh("key");
+            // In units of a token's share of the time, so that the model needs no fractions.
+            const full = bucket.capacity * bucket.refillMs;
+            let level = full;
+            for (const { wait, takes } of steps) {
+              await pass(wait);
+              level = Math.min(full, level + wait * bucket.capacity);
+              const expected = Math.min(takes, Math.floor(level / bucket.refillMs));
+              expect(await allowedOf(takes, key, bucket)).toBe(expected);
+              level -= expected * bucket.refillMs;
+            }
+          },
+        ),
+        { numRuns: 60 },
+      );
+    });
+  });
+}
