@@ -30,7 +30,8 @@ type Reach<X extends Contract, C extends Contract, Kind extends OperationKind> =
   ? OwnClient<X, Kind>
   : Client<X, Kind>;
 
-type Sendable<O> = O extends Operation<infer _Kind, infer In, infer _A, infer _R, infer _O, infer _E, infer _P> ? In : never;
+type Sendable<O> =
+  O extends Operation<infer _Kind, infer In, infer _A, infer _R, infer _O, infer _E, infer _P> ? In : never;
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -193,7 +194,8 @@ export function defineContext<
 ): ContextDefinition<C> {
   const handlers = options.handlers as unknown as ContextDefinition["handlers"];
   for (const name of Object.keys(contract.operations))
-    if (typeof handlers[name] !== "function") throw new TypeError(`${contract.name}.${name} has no handler.`);
+    if (!Object.hasOwn(handlers, name) || typeof handlers[name] !== "function")
+      throw new TypeError(`${contract.name}.${name} has no handler.`);
   const on = ((event: EventDefinition, { consumer }: { consumer: string }, handle: Subscription["handle"]) => {
     if (!consumer.startsWith(`${contract.name}.`))
       throw new TypeError(`The consumer "${consumer}" must start with "${contract.name}.".`);

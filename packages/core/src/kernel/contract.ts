@@ -123,7 +123,10 @@ export function defineContract<
   if (!/^[a-z][a-z0-9_]{0,39}$/.test(name)) throw new TypeError(`The context name "${name}" must be lower snake case.`);
   for (const [key, operation] of Object.entries(operations)) {
     const id = `${name}.${key}`;
-    if (operation.permission !== "internal" && !operation.permission.startsWith(`${name}:`))
+    // A client is a plain object with these names: with a `then` it would be taken for a promise.
+    if (!/^[a-z][A-Za-z0-9]{0,59}$/.test(key) || key === "then")
+      throw new TypeError(`The operation name "${id}" must be lower camel case, and not "then".`);
+    if (operation.permission !== "internal" && !isPermissionOf(name, operation.permission))
       throw new TypeError(`${id} needs a permission that starts with "${name}:", or "internal".`);
     if (operation.permission === "internal" && operation.http !== undefined)
       throw new TypeError(`${id} is internal and cannot have an HTTP route.`);
@@ -141,12 +144,19 @@ export function defineContract<
   });
 }
 
+function isPermissionOf(name: string, permission: string): boolean {
+  return permission.startsWith(`${name}:`) && /^[a-z][a-z0-9_.-]*$/.test(permission.slice(name.length + 1));
+}
+
 function checkRoute(id: string, operation: AnyOperation): void {
-  const { type, properties } = jsonSchema(operation.input, "input") as {
+  const { type, properties, additionalProperties } = jsonSchema(operation.input, "input") as {
     type?: string;
     properties?: Record<string, unknown>;
+    additionalProperties?: unknown;
   };
   if (type !== "object") throw new TypeError(`The input of ${id} must be an object.`);
+  if (additionalProperties !== false)
+    throw new TypeError(`The input of ${id} must be a strict object: a field that it does not know is a mistake.`);
   for (const [, parameter] of (operation.http ?? "").matchAll(/\{([^}]*)\}/g))
     if (properties?.[parameter!] === undefined)
       throw new TypeError(`${id} has the path parameter "${parameter}" and its input has no such field.`);

@@ -52,7 +52,9 @@ export type PrincipalInput =
 
 /** Expands a short form and checks it. Throws `InvalidInput`. */
 export function toPrincipal(input: PrincipalInput): Principal {
-  return Object.freeze(parse(principalSchema, expand(input), "The principal") as Principal);
+  const principal = parse(principalSchema, expand(input), "The principal") as Principal;
+  for (const part of [principal.actor, principal.onBehalfOf, principal.limitedTo]) Object.freeze(part);
+  return Object.freeze(principal);
 }
 
 function expand(input: PrincipalInput): unknown {
