@@ -1,6 +1,5 @@
-import { inspect } from "node:util";
 import { createIdentityAuthorizer, systemClock, systemIds } from "@armature/core";
-import { fixedClock, recordingLogger } from "@armature/core/testing";
+import { fixedClock, recordingLogger, sequentialIds } from "@armature/core/testing";
 import { authorizerSuite, clockSuite, idsSuite, loggerSuite } from "./index.ts";
 
 clockSuite("the machine's", () => ({ clock: systemClock() }));
@@ -12,11 +11,21 @@ clockSuite("fixed", () => {
 
 idsSuite("system", systemIds);
 
+idsSuite("sequential", sequentialIds, {
+  skip: [
+    {
+      test: "two processes that start at the same moment make different ids",
+      reason: "repeating itself is what it is for",
+    },
+    { test: "ids of another day sort by day", reason: "it counts and knows no time" },
+  ],
+});
+
 loggerSuite("recording", () => {
   const logger = recordingLogger();
   return {
     logger,
-    lines: () => logger.entries.map((entry) => inspect(entry, { depth: 10, breakLength: Infinity, compact: true })),
+    lines: () => logger.text().split("\n"),
   };
 });
 

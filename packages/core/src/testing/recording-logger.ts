@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { LogFields, Logger } from "../kernel/ports.ts";
 
 export interface LogEntry {
@@ -9,7 +10,7 @@ export interface LogEntry {
 /** A logger that keeps what it is told, for a test to look at. */
 export interface RecordingLogger extends Logger {
   readonly entries: readonly LogEntry[];
-  /** Everything as one text, to search for what must not be there. */
+  /** Everything as one text, a line for each entry, to search for what must not be there. */
   text(): string;
 }
 
@@ -22,10 +23,18 @@ export function recordingLogger(): RecordingLogger {
     };
   return {
     entries,
-    text: () => entries.map((entry) => JSON.stringify(entry)).join("\n"),
+    text: () => entries.map(line).join("\n"),
     debug: at("debug"),
     info: at("info"),
     warn: at("warn"),
     error: at("error"),
   };
+}
+
+// Not JSON: fields may hold errors, cycles and big integers.
+function line(entry: LogEntry): string {
+  return inspect(entry, { depth: 20, breakLength: Number.POSITIVE_INFINITY, compact: true }).replaceAll(
+    /\s*\n\s*/g,
+    " ",
+  );
 }

@@ -88,6 +88,6 @@ describe("recordingLogger", () => {
       { level: "warn", message: "the provider is slow", fields: { ms: 1200 } },
       { level: "error", message: "the provider is gone", fields: {} },
     ]);
-    expect(logger.text()).toContain('"ms":1200');
+    expect(logger.text()).toContain("ms: 1200");
   });
 });

@@ -248,6 +248,7 @@ const contract = defineContract(
       output: z.object({ userId: accountId }),
       permission: "identity:write",
       http: "POST /users",
+      target: "userId",
       summary: "Creates a user, under the host's own id or one that is made.",
     }),
     getUser: query({
@@ -297,6 +298,7 @@ const contract = defineContract(
       output: z.object({ serviceAccountId: accountId }),
       permission: "identity:write",
       http: "POST /service-accounts",
+      target: "serviceAccountId",
       summary: "Creates a service account, under the host's own id or one that is made.",
     }),
     getServiceAccount: query({
