@@ -52,6 +52,7 @@ describe("a sensitive field", () => {
       [z.tuple([token], z.string()), ["s", "t"], [REDACTED, "t"]],
       [z.union([z.union([token, z.number()]), z.boolean()]), "s", REDACTED],
       [z.union([z.record(z.string(), token), z.object({ a: z.string() })]), { a: "s" }, { a: REDACTED }],
+      [z.union([z.record(z.string(), z.unknown()), z.object({ a: z.string() })]), { a: "s" }, { a: "[3 characters]" }],
       [z.intersection(token, z.string()), "s", REDACTED],
       [
         z.intersection(z.object({ a: token }), z.object({ a: z.string(), b: z.string() })),

@@ -73,8 +73,8 @@ function redact(root: Node, nodes: readonly Node[], value: unknown): unknown {
     );
   }
   if (typeof value === "object") {
-    const objects = shapes.filter(namesFields);
-    if (objects.length === 0) return opaque(value);
+    const objects = shapes.filter((shape) => shape["type"] === "object");
+    if (!objects.some(namesFields)) return opaque(value);
     const fields = Object.entries(value).map(([key, field]) => {
       return [
         key,
