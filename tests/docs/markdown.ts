@@ -90,10 +90,8 @@ export function brokenLinks(root: string, pages: readonly Page[]): readonly stri
       if (absolute.startsWith("..")) return [`${where}, which is outside of the repository`];
       if (file !== "" && !existsSync(path.join(root, absolute))) return [`${where}, which does not exist`];
       if (anchor === undefined || anchor === "") return [];
-      const readme = statSync(path.join(root, absolute)).isDirectory()
-        ? path.posix.join(absolute, "README.md")
-        : absolute;
-      const there = byFile.get(readme);
+      const isFolder = file !== "" && statSync(path.join(root, absolute)).isDirectory();
+      const there = file === "" ? page : byFile.get(isFolder ? path.posix.join(absolute, "README.md") : absolute);
       return there === undefined || there.anchors.has(anchor) ? [] : [`${where}, and there is no such heading`];
     }),
   );
