@@ -198,7 +198,7 @@ async function surviveTheKill(
   const accounts = Array.from({ length: 40 }, (_, index) => `robot-${index + 1}`);
   const create = (id: string) =>
     acme(anything, "POST", "/service-accounts", {
-      body: { id, name: `Robot ${id}`, roles: [] },
+      body: { serviceAccountId: id, name: `Robot ${id}`, roles: [] },
       idempotencyKey: `create-${id}`,
     });
   const addContact = () =>
