@@ -8,8 +8,11 @@ export const exceptions: Exceptions = {
       "packages/core/src/contexts/identity/contract.ts": "all that other contexts may know of identity, on one page",
       "packages/core/src/contexts/connectors/contract.ts":
         "all that other contexts may know of connectors, on one page",
-      "packages/conformance/src/http-client-suite.ts":
-        "one suite per port: a list of tests, not read from top to bottom",
+      "packages/core/src/contexts/connectors/context.ts":
+        "the handlers of every operation of one context, in its order",
+      "packages/core/src/runtime/pipeline.ts": "the one way of every call: its steps are read together or not at all",
+      "packages/core/src/runtime/relay.ts": "one loop over an outbox, and everything that can happen to an entry of it",
+      "examples/demo/demo.ts": "a story told from top to bottom, as its reader watches it",
       "tests/architecture/fixtures.ts": "one list: a deliberate violation of each rule",
     },
     domainNames: {
