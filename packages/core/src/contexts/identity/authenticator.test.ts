@@ -17,7 +17,7 @@ function fixture() {
     call: async (tenant, keyId, secretHash) => {
       asked.push(keyId);
       if (!good.has(secretHash)) throw new Unauthenticated({});
-      return toPrincipal({ tenant, user: "ann" });
+      return { tenant, actor: { type: "user", id: "ann" } };
     },
   });
   return { authenticator, clock, asked, good };
@@ -28,7 +28,7 @@ describe("the API key authenticator", () => {
     const { authenticator, asked } = fixture();
     const principals = await Promise.all(Array.from({ length: 20 }, () => authenticator.authenticate(key)));
     expect(new Set(principals)).toEqual(new Set([toPrincipal({ tenant: "acme", user: "ann" })]));
-    await authenticator.authenticate(key);
+    expect(Object.isFrozen(await authenticator.authenticate(key))).toBe(true);
     expect(asked).toEqual(["key_1"]);
   });
 

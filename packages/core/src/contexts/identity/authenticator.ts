@@ -1,6 +1,6 @@
 import type { Clock } from "../../kernel/clock.ts";
 import { Unauthenticated } from "../../kernel/errors.ts";
-import type { Principal } from "../../kernel/principal.ts";
+import { type Principal, toPrincipal } from "../../kernel/principal.ts";
 import { parseApiKey, sha256 } from "./api-key-text.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 
@@ -39,7 +39,10 @@ export function createApiKeyAuthenticator(options: {
       const key = parseApiKey(text);
       if (key === undefined) throw new Unauthenticated({});
       // Remembered under a hash: a memory dump of the cache holds no key.
-      return cache.get(key.tenant, sha256(text), () => options.call(key.tenant, key.keyId, key.secretHash));
+      return cache.get(key.tenant, sha256(text), async () =>
+        // Frozen, because callers share it.
+        toPrincipal(await options.call(key.tenant, key.keyId, key.secretHash)),
+      );
     },
     invalidate: (tenant) => cache.invalidate(tenant),
   };

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { inMemory } from "../../in-memory/index.ts";
 import { AlreadyExists, Forbidden, InvalidInput, NotFound, Unauthenticated } from "../../kernel/errors.ts";
@@ -399,5 +400,29 @@ describe("who am I", () => {
     await as("ann").createUser({ userId: "cleo", name: "Cleo" });
     expect((await as("cleo").whoAmI()).permissions).toEqual(["identity:self"]);
     await expect(as("nobody").whoAmI()).rejects.toThrow(Forbidden);
+  });
+});
+
+describe("what Armature itself asks", () => {
+  test("what an account may do is told to the system, and to no owner", async () => {
+    const account = { type: "user", id: "bob" } as const;
+    expect(await system().grantsOf({ account })).toEqual({
+      permissions: ["identity:self", "identity:*", "connectors:read"],
+    });
+    expect(await system().grantsOf({ account: { type: "service", id: "bob" } })).toEqual({ permissions: [] });
+    await expect(as("ann").grantsOf({ account })).rejects.toThrow(Forbidden);
+  });
+
+  test("whose key it is is told to the system, in the key's own tenant, and to no owner", async () => {
+    const { key, keyId } = await as("bob").createApiKey({ name: "laptop", limitedTo: ["audit:read"] });
+    const secretHash = createHash("sha256").update(key.split("_").at(-1)!).digest("hex");
+    expect(await system().authenticateApiKey({ keyId, secretHash })).toEqual({
+      tenant: "acme",
+      actor: { type: "user", id: "bob" },
+      limitedTo: ["audit:read"],
+    });
+    await system("globex").createTenant({ name: "Globex" });
+    await expect(system("globex").authenticateApiKey({ keyId, secretHash })).rejects.toThrow(Unauthenticated);
+    await expect(as("ann").authenticateApiKey({ keyId, secretHash })).rejects.toThrow(Forbidden);
   });
 });
