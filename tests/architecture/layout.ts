@@ -27,7 +27,10 @@ export function layout(tree: SourceTree, exceptions: LayoutExceptions): readonly
 }
 
 function* fileName(file: SourceFile, domainNames: LayoutExceptions["domainNames"]): Generator<Violation> {
-  const name = file.path.slice(file.path.lastIndexOf("/") + 1).replace(/\.ts$/, "");
+  const name = file.path
+    .slice(file.path.lastIndexOf("/") + 1)
+    .replace(/\.ts$/, "")
+    .replace(/(\.integration|\.types)?\.test$/, "");
   if (!/^[a-z0-9]+(?:[-.][a-z0-9]+)*$/.test(name))
     yield { rule: "file-name", file: file.path, detail: "is not kebab-case" };
   const empty = name.split(/[-.]/).find((word) => EMPTY_WORDS.includes(word.replace(/s$/, "")));
