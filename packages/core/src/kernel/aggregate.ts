@@ -1,7 +1,6 @@
 import { CorruptData, NotFound } from "./errors.ts";
 import { type EventDefinition, eventData } from "./event.ts";
 import { encodeIndexValue, type IndexValue } from "./index-value.ts";
-import { parse } from "./parse.ts";
 import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredAggregate } from "./store.ts";
 
@@ -147,18 +146,24 @@ export function pendingEvents(aggregate: AggregateRoot): readonly PendingEvent[]
   return internals.pending(aggregate);
 }
 
-/** The state as it is stored, and its encoded index fields. Throws when `evolve` made a state that does not fit. */
+/**
+ * The state as it is stored, and its encoded index fields.
+ *
+ * @throws {CorruptData} when `evolve` made a state that does not fit: a defect of the aggregate
+ */
 export function storedState(aggregate: AggregateRoot): {
   readonly state: JsonObject;
   readonly stateVersion: number;
   readonly index: Readonly<Record<string, string>>;
 } {
   const { definition } = aggregate.constructor as unknown as AggregateClass;
-  const state = parse(
-    definition.state,
-    aggregate.state,
-    `The state of ${definition.type} "${aggregate.id}"`,
-  ) as JsonObject;
+  const parsed = tryParse(definition.state, aggregate.state);
+  if (!parsed.ok)
+    throw new CorruptData({
+      subject: `The new state of ${definition.type} "${aggregate.id}"`,
+      issues: [...parsed.issues],
+    });
+  const state = parsed.value as JsonObject;
   return { state, stateVersion: definition.version, index: indexOf(definition, state) };
 }
 

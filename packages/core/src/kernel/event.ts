@@ -1,5 +1,4 @@
 import { CorruptData } from "./errors.ts";
-import { parse } from "./parse.ts";
 import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredEvent } from "./store.ts";
 
@@ -43,9 +42,15 @@ export function defineEvent<const Type extends string, Data>(
   return Object.freeze({ type, version: options.version, data: options.data, upcast: options.upcast ?? {} });
 }
 
-/** Data of a new event, checked and copied. */
+/**
+ * Data of a new event, checked and copied.
+ *
+ * @throws {CorruptData} when it does not fit: a defect of the aggregate, not of what its caller sent
+ */
 export function eventData<Data>(definition: EventDefinition<string, Data>, data: Data): Data {
-  return frozenJson(parse(definition.data, data, `The data of "${definition.type}"`));
+  const parsed = tryParse(definition.data, data);
+  if (!parsed.ok) throw new CorruptData({ subject: `The data of "${definition.type}"`, issues: [...parsed.issues] });
+  return frozenJson(parsed.value);
 }
 
 /**

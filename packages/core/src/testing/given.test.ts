@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { AggregateRoot, defineAggregate, type Withholding } from "../kernel/aggregate.ts";
-import { CorruptData, defineError, InvalidInput } from "../kernel/errors.ts";
+import { CorruptData, defineError } from "../kernel/errors.ts";
 import { defineEvent, type EventOf } from "../kernel/event.ts";
 import { given } from "./given.ts";
 
@@ -106,7 +106,7 @@ describe("given, when, then", () => {
 
   test("a state that does not fit its schema fails, although the events are right", () => {
     const acted = given(Door).when((it) => it.open("ann", "12345"));
-    expect(() => acted.then([[Opened, { by: "ann" }]])).toThrow(InvalidInput);
+    expect(() => acted.then([[Opened, { by: "ann" }]])).toThrow(CorruptData);
   });
 
   test("awaiting it by mistake fails instead of passing", async () => {
