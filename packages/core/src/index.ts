@@ -229,6 +229,7 @@ export type {
   StoredEvent,
   StoredRecord,
 } from "./kernel/store.ts";
+export type { ResolveHost } from "./runtime/address-guard.ts";
 export type {
   Armature,
   ArmatureOptions,

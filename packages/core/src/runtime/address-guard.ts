@@ -4,7 +4,7 @@ import ipaddr from "ipaddr.js";
 import { AddressRefused } from "../kernel/port-errors.ts";
 
 /** `dns.lookup`, as far as it is used here. */
-export type Resolve = (
+export type ResolveHost = (
   hostname: string,
   options: LookupOptions & { all: true },
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
@@ -45,7 +45,7 @@ export function isAddress(hostname: string): boolean {
  * address a moment later. One refused address refuses the name. Sockets do not ask it about literals.
  */
 export function checkedLookup(
-  resolve: Resolve,
+  resolve: ResolveHost,
   refusal: (address: string) => string | undefined = addressRefusal,
 ): LookupFunction {
   return (hostname, options, callback) => {

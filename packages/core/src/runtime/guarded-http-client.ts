@@ -10,7 +10,7 @@ import {
   ProviderUnreachable,
 } from "../kernel/port-errors.ts";
 import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
-import { addressRefusal, checkedLookup, isAddress, type Resolve } from "./address-guard.ts";
+import { addressRefusal, checkedLookup, isAddress, type ResolveHost } from "./address-guard.ts";
 import { httpFailure } from "./http-failure.ts";
 import { ReceivedResponse } from "./received-response.ts";
 
@@ -33,7 +33,7 @@ export interface GuardedHttpClientOptions {
   /** What deadlines are measured with. */
   readonly clock?: Clock;
   /** How names become addresses: `dns.lookup`. */
-  readonly resolve?: Resolve;
+  readonly resolve?: ResolveHost;
   /** Sent as `user-agent` where a request names none. */
   readonly userAgent?: string;
 }
@@ -51,7 +51,7 @@ interface Transport {
 export class GuardedHttpClient implements HttpClient {
   readonly #allowed: ReadonlySet<string>;
   readonly #clock: Clock;
-  readonly #resolve: Resolve;
+  readonly #resolve: ResolveHost;
   readonly #userAgent: string;
   #transport: Promise<Transport> | undefined;
   #closed = false;
