@@ -36,7 +36,7 @@ export interface Party {
 export interface Principal {
   readonly tenant: string;
   readonly actor: Actor;
-  /** The person or service that an agent or a handler acts for. It can never do what that party may not. */
+  /** The person or service that an agent or the system acts for. An agent can never do what that party may not. */
   readonly onBehalfOf?: Party | undefined;
   /** Permissions that the credential is limited to; without it, all that the actor has. */
   readonly limitedTo?: readonly string[] | undefined;

@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions } from "../kernel/contract.ts";
 import { Canceled, DeadlineExceeded } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { canonicalJson } from "../kernel/schema.ts";
+import type { Secret } from "../kernel/secret.ts";
 import type { Redact } from "../kernel/sensitive.ts";
 import type { Trace } from "./trace.ts";
 
@@ -55,8 +56,9 @@ export function recordKey(operation: string, principal: Principal, key: string):
   return `${operation} ${createHash("sha256").update(caller).digest("base64url")}`;
 }
 
-export function hashInput(input: unknown): string {
-  return createHash("sha256").update(canonicalJson(input)).digest("base64url");
+/** Tells inputs apart without telling anything of them: keyed, because an input may hold a weak secret. */
+export function hashInput(key: Secret<Uint8Array>, input: unknown): string {
+  return createHmac("sha256", key.reveal()).update(canonicalJson(input)).digest("base64url");
 }
 
 /** The id of a call with an idempotency key: the same over repeats, unguessable to other tenants. */

@@ -130,6 +130,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     authorizer: container.get(T.authorizer),
     logger: container.get(T.logger),
     http: container.get(T.http),
+    inputKey: deriveKey(container.get(T.key), "idempotency-input"),
     lifecycle,
   };
   const detached: DetachedCalls = ({ principal, traceparent, correlationId }) =>

@@ -10,7 +10,7 @@ import type { JsonObject } from "../kernel/schema.ts";
 import type { FindQuery, Page } from "../kernel/store.ts";
 import type { CallInfo, CallRequest, RunnableOperation } from "./call.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
-import type { UnitOfWork } from "./unit-of-work.ts";
+import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How handlers reach other operations; the pipeline implements it. */
 export interface Calls {
@@ -19,6 +19,8 @@ export interface Calls {
   /** Runs a command of an atomic dependency as part of the caller's unit of work. */
   join(id: string, input: unknown, call: CallInfo, work: UnitOfWork): Promise<unknown>;
 }
+
+type TryLoad = <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => Promise<A | undefined>;
 
 const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in dependency;
 
@@ -33,15 +35,20 @@ export class HandlerContexts {
   }
 
   query(target: RunnableOperation, call: CallInfo) {
-    return {
-      ...this.#common(target, call),
-      ...this.#reads(target.context.contract.name, call),
-      use: this.#use(target, call, ["query"]),
-    };
+    const context = target.context.contract.name;
+    // Nothing of it is committed: it is there for its batched loads.
+    const work = new UnitOfWork(this.#ports.store, this.#ports.ids, call);
+    return this.#reading(target, call, (type, id) => work.load(context, type, id));
   }
 
   stream(target: RunnableOperation, call: CallInfo) {
-    return { ...this.query(target, call), after: call.after, clock: this.#ports.clock };
+    const scope = { tenant: call.principal.tenant, context: target.context.contract.name };
+    // A stream goes on for long: each load looks anew.
+    const tryLoad: TryLoad = async (type, id) => {
+      const [stored] = await this.#ports.store.load(scope, [{ type: type.definition.type, id }]);
+      return stored === undefined ? undefined : restoreAggregate(new type(id), stored);
+    };
+    return { ...this.#reading(target, call, tryLoad), after: call.after, clock: this.#ports.clock };
   }
 
   command(target: Pick<RunnableOperation, "id" | "context">, call: CallInfo, work: UnitOfWork) {
@@ -106,13 +113,14 @@ export class HandlerContexts {
     };
   }
 
-  #reads(context: string, call: CallInfo) {
-    const scope = { tenant: call.principal.tenant, context };
-    const tryLoad = async <A extends AggregateRoot>(type: AggregateClass<A>, id: string): Promise<A | undefined> => {
-      const [stored] = await this.#ports.store.load(scope, [{ type: type.definition.type, id }]);
-      return stored === undefined ? undefined : restoreAggregate(new type(id), stored);
+  #reading(target: RunnableOperation, call: CallInfo, tryLoad: TryLoad) {
+    return {
+      ...this.#common(target, call),
+      tryLoad,
+      load: orNotFound(tryLoad),
+      find: this.#find(target.context.contract.name, call),
+      use: this.#use(target, call, ["query"]),
     };
-    return { tryLoad, load: orNotFound(tryLoad), find: this.#find(context, call) };
   }
 
   #find(context: string, call: CallInfo) {
@@ -206,7 +214,7 @@ function declared(target: Pick<RunnableOperation, "id" | "context">, contract: C
   return found;
 }
 
-function orNotFound(tryLoad: <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => Promise<A | undefined>) {
+function orNotFound(tryLoad: TryLoad) {
   return async <A extends AggregateRoot>(type: AggregateClass<A>, id: string): Promise<A> => {
     const found = await tryLoad(type, id);
     if (found === undefined) throw new NotFound({ type: type.definition.type, id });

@@ -199,7 +199,9 @@ export class Pipeline implements Calls {
     const context = target.context.contract.name;
     const key = call.idempotencyKey;
     const record =
-      key === undefined ? undefined : { key: recordKey(target.id, call.principal, key), inputHash: hashInput(args) };
+      key === undefined
+        ? undefined
+        : { key: recordKey(target.id, call.principal, key), inputHash: hashInput(this.#ports.inputKey, args) };
     if (record !== undefined) {
       const known = await this.#ports.store.idempotency({ tenant: call.principal.tenant, context }, record.key);
       if (known !== undefined) return this.#replayCommand(known, target, key!, record.inputHash);
@@ -262,7 +264,7 @@ export class Pipeline implements Calls {
       await this.#commitAudit(this.#auditRow(target, call, args, "succeeded"));
       return output;
     }
-    const record = { key: recordKey(target.id, call.principal, key), inputHash: hashInput(args) };
+    const record = { key: recordKey(target.id, call.principal, key), inputHash: hashInput(this.#ports.inputKey, args) };
     const claimed = await this.#claim(target, call, key, record);
     if (claimed.type === "replay") return replay(claimed.outcome, target);
     const write = { ...record, attempt: claimed.attempt };

@@ -2,6 +2,7 @@ import type { Emitter } from "mitt";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
+import type { Secret } from "../kernel/secret.ts";
 import type { DeadLetter, StoreAdapter } from "../kernel/store.ts";
 
 /** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
@@ -28,5 +29,7 @@ export interface RuntimePorts {
   readonly authorizer: Authorizer;
   readonly logger: Logger;
   readonly http: HttpClient;
+  /** Keys the hashes of inputs in idempotency records. */
+  readonly inputKey: Secret<Uint8Array>;
   readonly lifecycle: Emitter<LifecycleEvents>;
 }
