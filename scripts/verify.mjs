@@ -10,8 +10,9 @@ const root = path.dirname(import.meta.dirname);
 const scratch = mkdtempSync(path.join(tmpdir(), "armature-verify-"));
 const results = path.join(scratch, "vitest.json");
 
-// Biome colours every character when it believes itself in a CI; a log is read as text.
+// A log is read as text. Biome, when it believes itself in a CI, needs to be told in its own way.
 const colors = process.stdout.isTTY ? [] : ["--colors=off"];
+const env = process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: "1" };
 
 const steps = [
   {
@@ -47,7 +48,11 @@ let failure;
 for (const step of steps) {
   console.log(`\n── ${step.name} ──`);
   const begun = performance.now();
-  const end = await run(step.command[0], step.command.slice(1), { cwd: root, shell: process.platform === "win32" });
+  const end = await run(step.command[0], step.command.slice(1), {
+    cwd: root,
+    env,
+    shell: process.platform === "win32",
+  });
   const took = `${((performance.now() - begun) / 1000).toFixed(1)} s`;
   if (end.code === 0) {
     console.log(`── ${step.name}: ok, ${took}`);

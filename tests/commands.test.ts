@@ -1,0 +1,164 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+// The two commands of a newcomer, on a copy of the scripts with other programs around them.
+let root: string;
+let bin: string;
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), "armature-commands-"));
+  bin = path.join(root, "bin");
+  mkdirSync(bin);
+  cpSync(path.resolve(import.meta.dirname, "../scripts"), path.join(root, "scripts"), { recursive: true });
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+function program(name: string, text: string): void {
+  writeFileSync(path.join(bin, name), `#!/bin/sh\n${text}\n`);
+  chmodSync(path.join(bin, name), 0o755);
+}
+
+function script(name: string, text: string): string {
+  writeFileSync(path.join(root, name), text);
+  return name;
+}
+
+const env = () => ({ PATH: `${bin}:/usr/bin:/bin`, HOME: root });
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function node(...args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, { cwd: root, env: env() }, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
+  });
+}
+
+const toolchain = (...args: readonly string[]) => node("scripts/with-toolchain.mjs", ...args);
+
+describe.skipIf(process.platform === "win32")("with-toolchain", () => {
+  const report = "console.log(JSON.stringify(process.argv.slice(2))); process.exitCode = 7;";
+
+  it("runs the script directly where Node and pnpm are new enough, and passes arguments and the exit code on", async () => {
+    program("pnpm", "echo 12.30.1");
+    program("npx", "echo npx was asked; exit 1");
+    const { code, stdout, stderr } = await toolchain(script("told.mjs", report), "--once", "two words", "$HOME");
+    expect(JSON.parse(stdout)).toEqual(["--once", "two words", "$HOME"]);
+    expect(stderr).toBe("");
+    expect(code).toBe(7);
+  });
+
+  it("has npx fetch a pnpm where there is none, or an older one, and finds what npx found", async () => {
+    program("npx", `echo "$@" > ${root}/asked; echo '{"node":"${process.execPath}","searchPath":"${root}/fetched"}'`);
+    for (const older of [undefined, "echo 9.15.0", "echo not a version", "exit 1"]) {
+      if (older !== undefined) program("pnpm", older);
+      const { code, stdout, stderr } = await toolchain(script("path.mjs", "console.log(process.env.PATH)"));
+      expect(stdout.trim()).toBe(`${root}/fetched`);
+      expect(code).toBe(0);
+      expect(stderr).toContain("Using pnpm@12");
+      const asked = readFileSync(path.join(root, "asked"), "utf8");
+      expect(asked).toMatch(/^--yes .*-p pnpm@12\.\d+\.\d+ -- node -p /);
+      expect(asked).not.toContain("node-linux");
+    }
+  });
+
+  it("says in a sentence what to install when nothing can be fetched", async () => {
+    program("npx", "exit 1");
+    const { code, stdout, stderr } = await toolchain(script("never.mjs", "console.log('ran')"));
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/npx could not fetch pnpm@12\S+\. Install Node 22\.18\.0 and pnpm 12\.0\.0 or newer\./);
+    expect(code).toBe(1);
+  });
+
+  it("does not believe an npx that gives an old Node", async () => {
+    program("old-node", "echo 18.20.0");
+    program("npx", `echo '{"node":"${bin}/old-node","searchPath":"${bin}"}'`);
+    const { code, stderr } = await toolchain(script("never.mjs", "console.log('ran')"));
+    expect(stderr).toContain("gave Node 18.20.0");
+    expect(code).toBe(1);
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("passes %s on, and ends as the script ended", async (signal) => {
+    program("pnpm", "echo 12.21.0");
+    const waiting = `process.on("${signal}", () => { console.log("cleaned up"); process.exit(5); });
+      setInterval(() => {}, 1000); console.log("ready");`;
+    const child = spawn(process.execPath, ["scripts/with-toolchain.mjs", script("wait.mjs", waiting)], {
+      cwd: root,
+      env: env(),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let seen = "";
+    const ready = new Promise<void>((resolve) => {
+      child.stdout.on("data", (chunk) => {
+        seen += chunk;
+        if (seen.includes("ready")) resolve();
+      });
+    });
+    await ready;
+    child.kill(signal);
+    expect(await once(child, "close")).toEqual([5, null]);
+    expect(seen).toContain("cleaned up");
+  });
+});
+
+describe.skipIf(process.platform === "win32")("verify", () => {
+  const lastLine = ({ stdout }: Ended) => stdout.trimEnd().split("\n").at(-1);
+  const results = (passed: number, failed: number, skipped: number) => {
+    const report = { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped, numTodoTests: 0 };
+    return `for each in "$@"; do case "$each" in --outputFile.json=*) echo '${JSON.stringify(report)}' > "\${each#*=}";; esac; done`;
+  };
+  const onTests = (then: string) => program("pnpm", `[ "$2" = vitest ] || exit 0\n${then}`);
+
+  beforeEach(() => {
+    script("scripts/smoke-packages.mjs", "console.log('looked at the packages');");
+  });
+
+  it("ends with the number of tests when every step passes", async () => {
+    onTests(results(12, 0, 0));
+    const ended = await node("scripts/verify.mjs");
+    expect(lastLine(ended)).toBe("12 passed, 0 failed");
+    expect(ended.stdout).toContain("looked at the packages");
+    expect(ended.code).toBe(0);
+  });
+
+  it("says how many tests were skipped", async () => {
+    onTests(results(12, 0, 3));
+    expect(lastLine(await node("scripts/verify.mjs"))).toBe("12 passed, 0 failed, 3 skipped");
+  });
+
+  it("stops at the first step that fails, which is one failure, and fails itself", async () => {
+    program("pnpm", `echo "$@" >> ${root}/asked; [ "$2" != biome ] || exit 3`);
+    const ended = await node("scripts/verify.mjs");
+    expect(lastLine(ended)).toBe("0 passed, 1 failed");
+    expect(ended.stdout).toMatch(/Format and lint: failed after .* The steps behind it were not run\./);
+    expect(readFileSync(path.join(root, "asked"), "utf8")).not.toContain("tsc");
+    expect(ended.code).toBe(3);
+  });
+
+  it("counts failed tests, and a run of tests that died as one failure", async () => {
+    onTests(`${results(10, 2, 0)}; exit 1`);
+    const failed = await node("scripts/verify.mjs");
+    expect(lastLine(failed)).toBe("10 passed, 2 failed");
+    expect(failed.stdout).not.toContain("looked at the packages");
+    expect(failed.code).toBe(1);
+    onTests("exit 1");
+    expect(lastLine(await node("scripts/verify.mjs"))).toBe("0 passed, 1 failed");
+  });
+
+  it("does not pass when the packages that were built are not what they promise", async () => {
+    onTests(results(12, 0, 0));
+    script("scripts/smoke-packages.mjs", "process.exitCode = 1;");
+    const ended = await node("scripts/verify.mjs");
+    expect(lastLine(ended)).toBe("12 passed, 1 failed");
+    expect(ended.code).toBe(1);
+  });
+});
