@@ -53,18 +53,19 @@ function fetched(packages) {
       "--",
       "node",
       "-p",
-      "JSON.stringify({node:process.execPath,searchPath:process.env.PATH||process.env.Path})",
+      // No character in it means something to the shell that Windows needs to start npx.
+      "JSON.stringify([process.execPath,process.env])",
     ],
     { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], shell: process.platform === "win32" },
   );
   if (answer.error !== undefined) fail(`npx could not be started (${answer.error.message}). Install npm.`);
   if (answer.status !== 0)
     fail(`npx could not fetch ${packages.join(" and ")}. Install Node ${NODE_FLOOR} and pnpm ${PNPM_FLOOR} or newer.`);
-  const found = JSON.parse(answer.stdout.trim().split("\n").at(-1));
-  const version = spawnSync(found.node, ["-p", "process.versions.node"], { encoding: "utf8" }).stdout?.trim() ?? "";
+  const [node, env] = JSON.parse(answer.stdout.trim().split("\n").at(-1));
+  const version = spawnSync(node, ["-p", "process.versions.node"], { encoding: "utf8" }).stdout?.trim() ?? "";
   if (!atLeast(version, NODE_FLOOR))
     fail(`npx was asked for ${packages.join(" and ")} and gave Node ${version}. Install Node ${NODE_FLOOR} or newer.`);
-  return found;
+  return { node, searchPath: env.PATH ?? env.Path };
 }
 
 function nodePackage() {

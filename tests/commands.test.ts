@@ -58,7 +58,7 @@ describe.skipIf(process.platform === "win32")("with-toolchain", () => {
   });
 
   it("has npx fetch a pnpm where there is none, or an older one, and finds what npx found", async () => {
-    program("npx", `echo "$@" > ${root}/asked; echo '{"node":"${process.execPath}","searchPath":"${root}/fetched"}'`);
+    program("npx", `echo "$@" > ${root}/asked; echo '["${process.execPath}",{"PATH":"${root}/fetched"}]'`);
     for (const older of [undefined, "echo 9.15.0", "echo not a version", "exit 1"]) {
       if (older !== undefined) program("pnpm", older);
       const { code, stdout, stderr } = await toolchain(script("path.mjs", "console.log(process.env.PATH)"));
@@ -81,7 +81,7 @@ describe.skipIf(process.platform === "win32")("with-toolchain", () => {
 
   it("does not believe an npx that gives an old Node", async () => {
     program("old-node", "echo 18.20.0");
-    program("npx", `echo '{"node":"${bin}/old-node","searchPath":"${bin}"}'`);
+    program("npx", `echo '["${bin}/old-node",{"PATH":"${bin}"}]'`);
     const { code, stderr } = await toolchain(script("never.mjs", "console.log('ran')"));
     expect(stderr).toContain("gave Node 18.20.0");
     expect(code).toBe(1);

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referencePages } from "../scripts/reference.ts";
-import { brokenLinks, parsePage, readPages } from "./docs/markdown.ts";
+import { brokenLinks, parsePage, readPages, unreachablePages } from "./docs/markdown.ts";
 import { runnable, runSnippet, typeErrors, writeSnippets } from "./docs/snippets.ts";
 
 const root = path.dirname(import.meta.dirname);
@@ -16,6 +16,12 @@ describe("the documentation", () => {
     expect(pages.length).toBeGreaterThan(10);
     expect(pages.reduce((sum, page) => sum + page.links.length, 0)).toBeGreaterThan(20);
     expect(brokenLinks(root, pages)).toEqual([]);
+  });
+
+  it("has no page under docs that no other page leads to", () => {
+    expect(unreachablePages(pages)).toEqual([]);
+    const lost = parsePage("docs/lost.md", "[itself](lost.md)");
+    expect(unreachablePages([...pages, lost])).toEqual(["docs/lost.md"]);
   });
 
   it("has a reference that is as new as the contracts (`pnpm docs:reference` writes it)", async () => {

@@ -96,3 +96,16 @@ export function brokenLinks(root: string, pages: readonly Page[]): readonly stri
     }),
   );
 }
+
+/** Pages under `docs/` that no other page links to, so that nobody finds them. */
+export function unreachablePages(pages: readonly Page[]): readonly string[] {
+  const linked = new Set(
+    pages.flatMap((page) =>
+      page.links
+        .map(({ target }) => path.posix.join(path.posix.dirname(page.file), target.split("#")[0]!))
+        .filter((file) => file !== page.file)
+        .flatMap((file) => [file, path.posix.join(file, "README.md")]),
+    ),
+  );
+  return pages.map(({ file }) => file).filter((file) => file.startsWith("docs/") && !linked.has(file));
+}
