@@ -129,7 +129,7 @@ END`,
       body: `
   answer := ${schema}.guard(p_tenant, p_part);
   IF answer IS NULL THEN
-    PERFORM ${schema}.write(p_tenant, p_part);
+    ignored := ${schema}.write(p_tenant, p_part);
   END IF;`,
     }),
     forTenant(`${schema}.idempotency_record`, "p_key text", {
@@ -167,7 +167,7 @@ ${contexts.map((context) => `        WHEN ${quoteLiteral(context)} THEN ${call(c
   END;
   IF answer IS NULL THEN
     FOR i IN 0 .. jsonb_array_length(p_parts) - 1 LOOP
-      part := p_parts -> i;${dispatch((schema) => `PERFORM ${schema}.write(p_tenant, part)`)}
+      part := p_parts -> i;${dispatch((schema) => `ignored := ${schema}.write(p_tenant, part)`)}
     END LOOP;
   END IF;`,
   });

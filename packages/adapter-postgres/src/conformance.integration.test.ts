@@ -1,7 +1,7 @@
 import { storeSuite } from "@armature/conformance";
 import type { StoreAdapter } from "@armature/core";
 import { afterAll, describe } from "vitest";
-import { type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
+import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
 import { pglite } from "./pglite.ts";
 import { postgres } from "./postgres.ts";
 
@@ -13,9 +13,7 @@ storeSuite("PGlite", () => lent(embedded));
 
 describe.skipIf(await withoutServer())("on a server", () => {
   const opened: FreshDatabase[] = [];
-  afterAll(async () => {
-    for (const database of opened) await database.drop();
-  });
+  afterAll(() => dropAll(opened));
   const open = async () => {
     const database = await freshDatabase();
     opened.push(database);

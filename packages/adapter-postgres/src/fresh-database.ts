@@ -27,8 +27,8 @@ export interface FreshDatabase {
   readonly pool: Pool;
   /** Connections as another role; closed with the rest. */
   poolAs(role: string): Pool;
-  /** Removes the database and every role whose name starts with its name. */
-  drop(): Promise<void>;
+  /** Ends the connections and removes the database. */
+  close(): Promise<void>;
 }
 
 /** A database of its own for a test file, so that files can run at the same time. */
@@ -42,6 +42,7 @@ export async function freshDatabase(
     url.pathname = `/${name}`;
     if (role !== undefined) url.username = role;
     const pool = new Pool({ connectionString: url.href, max: 20 });
+    pool.on("error", () => {}); // the server ends what is still connected when the database is dropped
     pools.push(pool);
     return pool;
   };
@@ -53,13 +54,20 @@ export async function freshDatabase(
     name,
     pool: open(),
     poolAs: open,
-    drop: async () => {
-      await Promise.all(pools.map((pool) => pool.end()));
+    close: async () => {
+      await Promise.all(pools.map((each) => each.end()));
       await onServer([`DROP DATABASE IF EXISTS "${name}" WITH (FORCE)`]);
-      const roles = await onServer([`SELECT rolname FROM pg_roles WHERE rolname LIKE '${name}%'`]);
-      for (const { rolname } of roles) await onServer([`DROP ROLE "${rolname}"`]);
     },
   };
+}
+
+/** Removes the databases, and then every role whose name starts with the name of one: they may have shared them. */
+export async function dropAll(databases: readonly FreshDatabase[]): Promise<void> {
+  for (const database of databases) await database.close();
+  for (const { name } of databases) {
+    const roles = await onServer([`SELECT rolname FROM pg_roles WHERE rolname LIKE '${name}%'`]);
+    for (const { rolname } of roles) await onServer([`DROP ROLE "${rolname}"`]);
+  }
 }
 
 /** Runs statements on the server's own database; the rows of the last. */
