@@ -45,8 +45,9 @@ interface Transport {
 
 /**
  * The way out over ky and undici. `https:` goes to any public address; `http:` only to origins that the host listed.
- * An address is checked when a connection is opened, on what the lookup gave, so a name cannot change its meaning in
- * between. Proxies of the environment are not used. Both libraries load with the first call.
+ * A literal address is checked before the call; a name when its connection is opened, on what the lookup gave, so that
+ * it cannot change its meaning in between. Proxies of the environment are not used. Both libraries load with the first
+ * call.
  */
 export class GuardedHttpClient implements HttpClient {
   readonly #allowed: ReadonlySet<string>;
@@ -125,10 +126,8 @@ export class GuardedHttpClient implements HttpClient {
     const open = connectorWith(checkedLookup(this.#resolve, () => undefined));
     const guarded = connectorWith(checkedLookup(this.#resolve));
     const connect: buildConnector.connector = (target, callback) => {
-      if (this.#allowed.has(new URL(`${target.protocol}//${target.host}`).origin)) return open(target, callback);
-      const reason = isAddress(target.hostname) ? addressRefusal(target.hostname) : undefined;
-      if (reason !== undefined) return callback(new AddressRefused({ host: target.hostname, reason }), null);
-      guarded(target, callback);
+      const listed = this.#allowed.has(new URL(`${target.protocol}//${target.host}`).origin);
+      return listed ? open(target, callback) : guarded(target, callback);
     };
     const agent = new undici.Agent({
       connect,

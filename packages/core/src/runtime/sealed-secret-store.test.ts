@@ -76,6 +76,13 @@ describe("secrets sealed in the store", () => {
     await unreadable((await openStore(store)).secrets.get("globex", "token"), "token");
   });
 
+  it("cannot be written under another tenant's data key", async () => {
+    const { store, secrets } = await openStore();
+    await secrets.put("acme", "token", new Secret(CANARY));
+    await store.records.put(GLOBEX, "data-key", (await store.records.get(ACME, "data-key"))!.value, 0);
+    await unreadable(secrets.put("globex", "token", new Secret(CANARY)), "token");
+  });
+
   it("do not open under another name or as another version", async () => {
     const { store, secrets } = await openStore();
     await secrets.put("acme", "a", new Secret(CANARY));
