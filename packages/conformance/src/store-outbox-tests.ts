@@ -272,6 +272,8 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     await replay(tenant, MIRROR, ref);
     const stillParked = () => store().outbox.parked(ALPHA, tenant, MIRROR, ref);
     expect(await stillParked()).toBe(true);
+    expect(await letters(tenant)).toEqual([]);
+    expect(await replay(tenant, MIRROR, ref)).toBe(0);
     const restOfPass = await store().outbox.read(ALPHA, { after: entries[1]!.position, limit: 10 });
     expect(versions(restOfPass)).toEqual([3]);
     expect(await stillParked()).toBe(true);
