@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { ArmatureError } from "@armature/core";
+import { z } from "zod";
+import { createKey, createTenant } from "./bin/administration.ts";
+import { help, readCommand } from "./bin/command-line.ts";
+import { CommandRefused } from "./bin/command-refused.ts";
+import { openApp } from "./bin/open-app.ts";
+import { serve } from "./bin/serve.ts";
+import { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
+import { pinoLogger } from "./pino-logger.ts";
+
+// As in sysexits.h, so that a supervisor can tell what a restart will not mend.
+const EX_USAGE = 64;
+const EX_CONFIG = 78;
+
+const { version } = z
+  .object({ version: z.string() })
+  .parse(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")));
+
+async function main(args: readonly string[]): Promise<void> {
+  const command = readCommand(args);
+  if (command.name === "help") return print(help.trimEnd());
+  if (command.name === "version") return print(version);
+  const { config, warnings } = readConfig(process.env);
+  if (command.name === "start") return serve(config, warnings, version);
+  for (const warning of warnings) complain(warning);
+  await withApp(config, async (app) => {
+    switch (command.name) {
+      case "migrate":
+        await app.migrate();
+        return complain("The database is up to date.");
+      case "tenant create":
+        await createTenant(app, command.tenant, command.displayName);
+        return print(command.tenant);
+      case "key create":
+        return print(await createKey(app, command.request));
+    }
+  });
+}
+
+async function withApp(
+  config: ServerConfig,
+  run: (app: Awaited<ReturnType<typeof openApp>>["app"]) => Promise<void>,
+): Promise<void> {
+  // What a script captures is on standard output; everything else goes to the other one.
+  const logger = pinoLogger({ level: "error", destination: { write: (line) => void process.stderr.write(line) } });
+  const opened = await openApp(config, { logger, relay: false });
+  try {
+    await run(opened.app);
+  } finally {
+    await opened.close();
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function complain(text: string): void {
+  process.stderr.write(`armature-server: ${text}\n`);
+}
+
+/** Says what is wrong and gives the code to end with. */
+function explain(error: unknown): number {
+  if (error instanceof ConfigInvalid) {
+    for (const sentence of error.sentences) complain(sentence);
+    return EX_CONFIG;
+  }
+  if (error instanceof CommandRefused) {
+    complain(`${error.message}${error.usage ? " See armature-server --help." : ""}`);
+    return error.usage ? EX_USAGE : 1;
+  }
+  if (error instanceof ArmatureError) {
+    complain(`${error.message}${hints[error.code] ?? ""}`);
+    return 1;
+  }
+  complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return 1;
+}
+
+const hints: Readonly<Record<string, string>> = {
+  "store.directory_in_use": " End the server that runs on it first, or use its API.",
+  "store.not_migrated": " Run armature-server migrate.",
+};
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode = explain(error);
+}

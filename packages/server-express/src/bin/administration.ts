@@ -1,0 +1,57 @@
+import { type Armature, NotFound } from "@armature/core";
+import { CommandRefused } from "./command-refused.ts";
+
+/** The system itself, in one tenant: these commands come from who runs the server. */
+const inTenant = (app: Armature, tenant: string) => app.as({ tenant, system: "armature-server" });
+
+export async function createTenant(app: Armature, tenant: string, name: string | undefined): Promise<void> {
+  await inTenant(app, tenant).identity.createTenant({ name: name ?? tenant });
+}
+
+export interface KeyRequest {
+  readonly tenant: string;
+  readonly account: { readonly type: "user" | "service"; readonly id: string };
+  readonly role: string | undefined;
+  readonly limitedTo: readonly string[] | undefined;
+  readonly name: string;
+}
+
+/**
+ * Makes an API key, and the account that it is for when there is none yet.
+ *
+ * @returns the key's text, which nobody can see again
+ */
+export async function createKey(app: Armature, request: KeyRequest): Promise<string> {
+  const { identity } = inTenant(app, request.tenant);
+  const { account, role, limitedTo, name } = request;
+  const present = await rolesOf(identity, account);
+  if (present === undefined) {
+    if (role === undefined)
+      throw new CommandRefused(`There is no ${account.type} "${account.id}" yet: give --role to create it.`);
+    if (account.type === "user") await identity.createUser({ userId: account.id, name: account.id, roles: [role] });
+    else await identity.createServiceAccount({ serviceAccountId: account.id, name: account.id, roles: [role] });
+  } else if (role !== undefined && !present.includes(role)) {
+    // A key is asked for; that roles change with it would be a surprise.
+    throw new CommandRefused(
+      `The ${account.type} "${account.id}" exists already, without the role "${role}": leave --role out, or change its roles first.`,
+    );
+  }
+  const limits = limitedTo === undefined ? {} : { limitedTo: [...limitedTo] };
+  return (await identity.createApiKey({ name, account, ...limits })).key;
+}
+
+async function rolesOf(
+  identity: ReturnType<Armature["as"]>["identity"],
+  { type, id }: KeyRequest["account"],
+): Promise<readonly string[] | undefined> {
+  try {
+    const account =
+      type === "user"
+        ? await identity.getUser({ userId: id })
+        : await identity.getServiceAccount({ serviceAccountId: id });
+    return account.roles;
+  } catch (error) {
+    if (error instanceof NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+import type { ServerConfig } from "../config.ts";
+import { pinoLogger } from "../pino-logger.ts";
+import { startServer } from "../server.ts";
+import { openApp } from "./open-app.ts";
+
+/** Runs the server until a signal ends it. A second signal ends the process at once. */
+export async function serve(config: ServerConfig, warnings: readonly string[], version: string): Promise<void> {
+  const logger = pinoLogger({ level: config.logLevel });
+  for (const warning of warnings) logger.warn(warning);
+  const dieOf = (what: string) => (error: unknown) => {
+    logger.error(what, { error });
+    process.exit(1);
+  };
+  process.on("uncaughtException", dieOf("Ended by an error that nobody caught"));
+  process.on("unhandledRejection", dieOf("Ended by a rejection that nobody handled"));
+
+  const opened = await openApp(config, { logger, relay: true });
+  let running: Awaited<ReturnType<typeof startServer>>;
+  try {
+    running = await startServer({
+      app: { ...opened.app, close: opened.close },
+      host: config.host,
+      port: config.port,
+      logger,
+      bodyLimit: config.bodyLimit,
+      maxTimeoutMs: config.maxTimeoutMs,
+      shutdownTimeoutMs: config.shutdownTimeoutMs,
+      openapi: { version, serverUrl: config.publicUrl },
+    });
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  let ending = false;
+  const end = (signal: NodeJS.Signals) => {
+    if (ending) process.exit(signal === "SIGINT" ? 130 : 143);
+    ending = true;
+    logger.info("shutting down", { signal });
+    running.close().then(() => {
+      logger.info("stopped");
+      process.exit(0);
+    }, dieOf("The shutdown failed"));
+  };
+  process.on("SIGTERM", end);
+  process.on("SIGINT", end);
+  logger.info("listening", { origin: running.origin, publicUrl: config.publicUrl, version, store: config.store.type });
+  await opened.app.ready().catch((error: unknown) => logger.warn("Not ready yet", { error: String(error) }));
+}

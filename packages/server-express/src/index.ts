@@ -1,0 +1,17 @@
+export { armatureRouter, type RouterOptions } from "./armature-router.ts";
+export { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
+export {
+  BodyTooLarge,
+  httpErrors,
+  MediaTypeUnsupported,
+  MethodNotAllowed,
+  NotReady,
+  RouteUnknown,
+} from "./http-errors.ts";
+export type { HandlerRequest, HandlerResponse, HttpApp, HttpHandler, RequestHeaders } from "./http-exchange.ts";
+export { createHttpHandler, type HttpHandlerOptions } from "./http-handler.ts";
+export { type NodeRequestOptions, serveNode } from "./node-adapter.ts";
+export { type OpenApiOptions, openApiDocument } from "./openapi.ts";
+export { type PinoLoggerOptions, pinoLogger } from "./pino-logger.ts";
+export type { Problem } from "./problem.ts";
+export { type RunningServer, type StartOptions, startServer } from "./server.ts";

@@ -1,0 +1,225 @@
+import {
+  Canceled,
+  DeadlineExceeded,
+  type ErrorClass,
+  Forbidden,
+  IdempotencyInProgress,
+  IdempotencyKeyReused,
+  IdempotencyResultNotKept,
+  InternalError,
+  InvalidInput,
+  type JsonObject,
+  NotFound,
+  type OperationDescription,
+  Unauthenticated,
+  UnknownOutcome,
+  VersionConflict,
+} from "@armature/core";
+import { BodyTooLarge, MediaTypeUnsupported } from "./http-errors.ts";
+import { SchemaComponents } from "./openapi-schemas.ts";
+import { serverPaths, sharedComponents } from "./openapi-server.ts";
+import { statusOf, typeOf } from "./problem.ts";
+import { pathParametersOf, usesQueryString } from "./request-input.ts";
+import { textField } from "./text-fields.ts";
+
+/** What the document says that no contract knows. */
+export interface OpenApiOptions {
+  readonly title?: string | undefined;
+  readonly version?: string | undefined;
+  readonly description?: string | undefined;
+  /** Where the API is reached from outside; the path that it is mounted at when absent. */
+  readonly serverUrl?: string | undefined;
+  /** How callers authenticate; API keys when absent. A host that authenticates by itself says how. */
+  readonly securitySchemes?: Readonly<Record<string, JsonObject>> | undefined;
+}
+
+const apiKeySchemes: Readonly<Record<string, JsonObject>> = {
+  bearer: { type: "http", scheme: "bearer", description: "An API key, `arm_…`." },
+  apiKey: { type: "apiKey", in: "header", name: "x-api-key", description: "An API key, `arm_…`." },
+};
+
+/** The OpenAPI 3.1 document of an app: a projection of its contracts, as the routes are. */
+export function openApiDocument(
+  operations: readonly OperationDescription[],
+  mountPath: string,
+  options: OpenApiOptions = {},
+): JsonObject {
+  const { securitySchemes = apiKeySchemes } = options;
+  const components = new SchemaComponents();
+  const errors = new ErrorComponents(components);
+  const shared = sharedComponents(components);
+  const paths: Record<string, Record<string, unknown>> = {};
+  const add = (method: string, path: string, description: JsonObject) => {
+    paths[path] = { ...paths[path], [method.toLowerCase()]: description };
+  };
+  for (const operation of operations) {
+    const { http } = operation.operation;
+    if (http === undefined) continue;
+    const [method, path] = http.split(" ") as [string, string];
+    add(method, path, describe(operation, method, path, components, errors));
+  }
+  for (const [path, description] of Object.entries(serverPaths)) add("GET", path, description);
+  const contexts = [...new Set(operations.filter(({ operation }) => operation.http).map(({ context }) => context))];
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: options.title ?? "Armature",
+      version: options.version ?? "1",
+      ...(options.description === undefined ? {} : { description: options.description }),
+    },
+    servers: [{ url: options.serverUrl ?? (mountPath === "" ? "/" : mountPath) }],
+    security: Object.keys(securitySchemes).map((name) => ({ [name]: [] })),
+    tags: [...contexts, "server"].map((name) => ({ name })),
+    paths,
+    components: { ...shared, schemas: components.all, securitySchemes },
+  } as unknown as JsonObject;
+}
+
+function describe(
+  { id, context, operation }: OperationDescription,
+  method: string,
+  path: string,
+  components: SchemaComponents,
+  errors: ErrorComponents,
+): JsonObject {
+  const input = components.inline(operation.input, "input", `${id}.input`) as ObjectSchema;
+  const { properties = {}, required = [] } = input;
+  const inPath = pathParametersOf(path);
+  const others = Object.keys(properties).filter((name) => !inPath.includes(name));
+  const inQuery = usesQueryString(method);
+  const changes = operation.kind === "command" || operation.kind === "action";
+  const parameter = (name: string, where: "path" | "query") => {
+    const { description, ...schema } = properties[name] as JsonObject;
+    const many = where === "query" && textField(input, properties[name]!)?.many === true;
+    return {
+      name,
+      in: where,
+      required: where === "path" || required.includes(name),
+      ...(typeof description === "string" ? { description } : {}),
+      ...(many ? { style: "form", explode: true } : {}),
+      schema,
+    };
+  };
+  return {
+    operationId: id,
+    tags: [context],
+    summary: operation.summary,
+    description: `A ${operation.kind}. Needs the permission \`${operation.permission}\`.`,
+    parameters: [
+      ...inPath.map((name) => parameter(name, "path")),
+      ...(inQuery ? others.map((name) => parameter(name, "query")) : []),
+      ...(changes ? [{ $ref: "#/components/parameters/IdempotencyKey" }] : []),
+      ...(operation.kind === "stream" ? [{ $ref: "#/components/parameters/LastEventId" }] : []),
+      { $ref: "#/components/parameters/Timeout" },
+      { $ref: "#/components/parameters/RequestId" },
+      { $ref: "#/components/parameters/Traceparent" },
+    ],
+    ...(inQuery || others.length === 0 ? {} : { requestBody: requestBody(input, others) }),
+    responses: {
+      ...successOf(id, operation, components),
+      ...errors.responses([
+        ...operation.errors,
+        ...generalErrors(operation.kind, inPath.length > 0, !inQuery && others.length > 0),
+      ]),
+    },
+  } as unknown as JsonObject;
+}
+
+type ObjectSchema = JsonObject & {
+  readonly properties?: Readonly<Record<string, JsonObject>>;
+  readonly required?: readonly string[];
+};
+
+function requestBody(input: ObjectSchema, fields: readonly string[]): unknown {
+  const required = (input.required ?? []).filter((name) => fields.includes(name));
+  const properties = Object.fromEntries(fields.map((name) => [name, input.properties![name]]));
+  return {
+    required: required.length > 0,
+    content: { "application/json": { schema: { ...input, properties, required } } },
+  };
+}
+
+function successOf(
+  id: string,
+  { kind, output }: OperationDescription["operation"],
+  components: SchemaComponents,
+): Readonly<Record<string, unknown>> {
+  if (output === undefined) return { 204: { description: "Done." } };
+  const schema = components.inline(output, "output", `${id}.output`);
+  if (kind !== "stream") return { 200: { description: "Done.", content: { "application/json": { schema } } } };
+  const item = components.add(`${id}.item`, schema);
+  const description =
+    "Server-sent events. The data of each is an item as JSON (`x-item-schema`) and its id the cursor to resume from. " +
+    "An event `end` says that the stream is over, an event `problem` that it failed; without either it was cut off.";
+  return {
+    200: { description, content: { "text/event-stream": { schema: { type: "string" }, "x-item-schema": item } } },
+  };
+}
+
+function generalErrors(
+  kind: OperationDescription["operation"]["kind"],
+  hasPath: boolean,
+  hasBody: boolean,
+): readonly ErrorClass[] {
+  return [
+    InvalidInput,
+    Unauthenticated,
+    Forbidden,
+    ...(hasPath ? [NotFound] : []),
+    ...(hasBody ? [BodyTooLarge, MediaTypeUnsupported] : []),
+    ...(kind === "command" || kind === "action"
+      ? [VersionConflict, IdempotencyKeyReused, IdempotencyInProgress, IdempotencyResultNotKept]
+      : []),
+    ...(kind === "action" ? [UnknownOutcome] : []),
+    DeadlineExceeded,
+    Canceled,
+    InternalError,
+  ];
+}
+
+/** Errors as components, and as the responses that tell them. */
+class ErrorComponents {
+  readonly #components: SchemaComponents;
+  readonly #refs = new Map<string, JsonObject>();
+
+  constructor(components: SchemaComponents) {
+    this.#components = components;
+  }
+
+  /** One response for each status, with every error that has it. */
+  responses(errors: readonly ErrorClass[]): Readonly<Record<string, unknown>> {
+    const byStatus = new Map<number, Map<string, ErrorClass>>();
+    for (const error of errors) {
+      const status = statusOf(error);
+      byStatus.set(status, (byStatus.get(status) ?? new Map<string, ErrorClass>()).set(error.code, error));
+    }
+    const responses = [...byStatus].map(([status, classes]) => {
+      const schemas = [...classes.values()].map((error) => this.#ref(error));
+      const schema = schemas.length === 1 ? schemas[0] : { oneOf: schemas };
+      const description = [...classes.keys()].map((code) => `\`${code}\``).join(", ");
+      return [status, { description, content: { "application/problem+json": { schema } } }];
+    });
+    return { ...Object.fromEntries(responses), default: { $ref: "#/components/responses/Problem" } };
+  }
+
+  #ref(error: ErrorClass): JsonObject {
+    let ref = this.#refs.get(error.code);
+    if (ref === undefined) {
+      const name = `error.${error.code}`;
+      const details = this.#components.inline(error.details, "output", name);
+      const bare = error.kind === "internal" && error.code === InternalError.code;
+      const properties = {
+        type: { const: typeOf(error.code) },
+        status: { const: statusOf(error) },
+        code: { const: error.code },
+        kind: { const: error.kind },
+        ...(bare ? {} : { details }),
+      };
+      ref = this.#components.add(name, {
+        allOf: [{ $ref: "#/components/schemas/Problem" }, { type: "object", properties, required: ["code"] }],
+      } as unknown as JsonObject);
+      this.#refs.set(error.code, ref);
+    }
+    return ref;
+  }
+}
