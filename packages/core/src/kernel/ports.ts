@@ -57,7 +57,7 @@ export interface StoredSecret {
 
 /** Keeps secrets of tenants. Plaintext crosses this port, inside the process that uses it, and nothing else. */
 export interface SecretStore {
-  /** The newest version, or the given one. Undefined when it does not exist or is deleted. */
+  /** The newest version, or the given one. Undefined when it does not exist, is deleted or is no longer kept. */
   get(tenant: string, name: string, version?: number): Promise<StoredSecret | undefined>;
   /**
    * Writes a new version.

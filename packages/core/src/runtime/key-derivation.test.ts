@@ -10,7 +10,8 @@ const hex = (key: Secret<Uint8Array>) => Buffer.from(key.reveal()).toString("hex
 
 describe("deriveKey", () => {
   it("gives 32 bytes by HKDF-SHA256, and always the same ones", () => {
-    // Computed apart with: openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:0707… -kdfopt info:armature/1/oauth-state HKDF
+    // Computed apart: openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:<07 32 times>
+    // -kdfopt info:armature/1/oauth-state HKDF
     expect(hex(deriveKey(KEK, "oauth-state"))).toBe("30116e350bd9a6531a0acab32ad191ffc9e759a2073e7890e67c42b0dde519f7");
   });
 
