@@ -145,8 +145,10 @@ export interface HttpResponse {
 
 /**
  * The only way out to other systems. Refuses private, loopback, link-local and other special addresses, as a literal
- * and as the result of a lookup, except origins that the host listed. Redirects are returned, never followed.
+ * and as the result of a lookup, except origins that the host listed. Redirects are returned, never followed. When the
+ * request's signal aborts, its reason is thrown. Errors name the host and quote nothing else of request or answer.
  *
+ * @throws {InvalidInput} the request is not one that HTTP allows
  * @throws {AddressRefused} the address is not public
  * @throws {ProviderUnreachable} no answer could be had
  * @throws {ProviderTimedOut} `timeoutMs` passed
