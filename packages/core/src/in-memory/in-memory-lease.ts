@@ -13,6 +13,11 @@ export class InMemoryLease implements Lease {
     this.#clock = clock;
   }
 
+  /** How many keys are remembered: those that are held, and some whose time ran out. */
+  get size(): number {
+    return this.#held.size;
+  }
+
   async acquire(key: string, ttlMs: number): Promise<HeldLease | undefined> {
     if (this.#live(key) !== undefined) return undefined;
     this.#sweep();

@@ -52,14 +52,12 @@ export class InMemoryOutbox implements Outbox {
     const { event, consumer } = letter;
     const key = sequenceKey(event.tenant, consumer, { type: event.aggregateType, id: event.aggregateId });
     const sequence = upsert(tables.parked, key, () => ({ letters: new Map(), replaying: false }));
-    if (!sequence.letters.has(Number(position)))
-      sequence.letters.set(Number(position), {
-        number: this.#tables.next(),
-        position: Number(position),
-        letter: jsonCopy(letter),
-      });
+    const at = Number(position);
+    if (!sequence.letters.has(at))
+      sequence.letters.set(at, { number: this.#tables.next(), position: at, letter: jsonCopy(letter) });
+    upsert(tables.parkedAt, at, () => new Set<string>()).add(consumer);
     // A replay starts to count afresh.
-    tables.outbox.get(Number(position))?.failures.delete(consumer);
+    tables.outbox.get(at)?.failures.delete(consumer);
   }
 
   async parked(context: string, tenant: string, consumer: string, aggregate: AggregateRef): Promise<boolean> {
@@ -108,8 +106,10 @@ export class InMemoryOutbox implements Outbox {
   #toEntry(tables: ContextTables, row: OutboxRow): OutboxEntry {
     const { message } = row;
     const { id, tenant } = message.kind === "event" ? message.event : message.command;
-    const done = new Set(this.#tables.inbox.get(keyOf(tenant, id)));
-    if (message.kind === "event") for (const consumer of parkedFor(tables, row)) done.add(consumer);
+    const done = new Set([
+      ...(this.#tables.inbox.get(keyOf(tenant, id)) ?? []),
+      ...(tables.parkedAt.get(row.position) ?? []),
+    ]);
     return {
       position: String(row.position),
       message: jsonCopy(message),
@@ -125,15 +125,6 @@ function sequenceKey(tenant: string, consumer: string, aggregate: AggregateRef):
   return keyOf(tenant, consumer, aggregate.type, aggregate.id);
 }
 
-function parkedFor(tables: ContextTables, row: OutboxRow): readonly string[] {
-  const consumers: string[] = [];
-  for (const { letters } of tables.parked.values()) {
-    const parked = letters.get(row.position);
-    if (parked !== undefined) consumers.push(parked.letter.consumer);
-  }
-  return consumers;
-}
-
 /** Carries out the replays that were asked for since the last pass over the outbox. */
 function putBack(tables: ContextTables): void {
   let added = false;
@@ -141,6 +132,9 @@ function putBack(tables: ContextTables): void {
     if (!replaying) continue;
     tables.parked.delete(key);
     for (const { position, letter } of letters.values()) {
+      const consumers = tables.parkedAt.get(position);
+      consumers?.delete(letter.consumer);
+      if (consumers?.size === 0) tables.parkedAt.delete(position);
       const row = tables.outbox.get(position);
       if (row !== undefined) {
         row.only?.add(letter.consumer);

@@ -17,6 +17,11 @@ export class InMemoryRateLimiter implements RateLimiter {
     this.#clock = clock;
   }
 
+  /** How many buckets are remembered: those that are not full, and some that are again. */
+  get size(): number {
+    return this.#fullAt.size;
+  }
+
   async take(
     key: string,
     bucket: Bucket,

@@ -9,22 +9,12 @@ export class SortedRows<T> {
     this.#keyOf = keyOf;
   }
 
-  get size(): number {
-    return this.#rows.length;
-  }
-
   /** Adds the row, or replaces the one that has its key. */
   set(row: T): void {
     const key = this.#keyOf(row);
     const index = this.#firstNotBelow(key);
     const present = this.#rows[index];
     this.#rows.splice(index, present !== undefined && this.#keyOf(present) === key ? 1 : 0, row);
-  }
-
-  delete(key: string): void {
-    const index = this.#firstNotBelow(key);
-    const present = this.#rows[index];
-    if (present !== undefined && this.#keyOf(present) === key) this.#rows.splice(index, 1);
   }
 
   /** Rows beyond the key, in the direction asked; without a key, all of them. */

@@ -55,6 +55,8 @@ export class ContextTables {
   readonly outbox = new Map<number, OutboxRow>();
   /** By tenant, consumer, type and id. */
   readonly parked = new Map<string, ParkedSequence>();
+  /** Consumers for which the event at a position is parked. */
+  readonly parkedAt = new Map<number, Set<string>>();
 }
 
 /** All contexts of one store. */

@@ -25,5 +25,16 @@ function encodeNumber(value: number): string {
 
 /** Code-point order, which is what `COLLATE "C"` gives on UTF-8 text; JavaScript's `<` orders by UTF-16 units. */
 export function compareText(a: string, b: string): number {
-  return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const length = Math.min(a.length, b.length);
+  for (let at = 0; at < length; at += 1) {
+    const difference = codePointRank(a.charCodeAt(at)) - codePointRank(b.charCodeAt(at));
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+// Surrogates, D800 to DFFF, stand for code points above all those of a single unit.
+function codePointRank(unit: number): number {
+  if (unit < 0xd800) return unit;
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
