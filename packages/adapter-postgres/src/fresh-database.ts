@@ -23,10 +23,12 @@ export async function withoutServer(): Promise<boolean> {
 export interface FreshDatabase {
   /** Names the database, and starts the names of its roles. */
   readonly name: string;
+  /** Where it is, for another process. */
+  readonly url: string;
   /** Connections as the server's superuser. */
   readonly pool: Pool;
-  /** Connections as another role; closed with the rest. */
-  poolAs(role: string): Pool;
+  /** More connections, as another role or as the superuser too; closed with the rest. */
+  poolAs(role?: string): Pool;
   /** Ends the connections and removes the database. */
   close(): Promise<void>;
 }
@@ -50,8 +52,11 @@ export async function freshDatabase(
   const owner = options.owner?.(name);
   if (owner !== undefined) await onServer([`CREATE ROLE "${owner}" LOGIN CREATEROLE`]);
   await onServer([`CREATE DATABASE "${name}"${owner === undefined ? "" : ` OWNER "${owner}"`}`]);
+  const address = new URL(serverUrl);
+  address.pathname = `/${name}`;
   return {
     name,
+    url: address.href,
     pool: open(),
     poolAs: open,
     close: async () => {

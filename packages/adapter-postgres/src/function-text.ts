@@ -9,8 +9,8 @@ export interface FunctionText {
 
 /**
  * A function that callers run with its owner's rights. The search path is fixed, so that no object of the caller can
- * slip in. Plans are kept per connection, so they must suit the table that it will be: no sequential scans, and no
- * plans for the values of the first calls, which would take a partial index for the key while the table is small.
+ * slip in. Plans are kept per connection, so they must suit the table that it will be and not the small one that it
+ * was: one plan for all values, and no sequential scan in it.
  */
 export function definer(name: string, parameters: string, body: string): FunctionText {
   const rights =

@@ -66,6 +66,8 @@ async function start(directory: string | undefined, lock: DirectoryLock | undefi
   ]);
   if (directory !== undefined) await initialize(directory, async (path) => (await PGlite.create(path)).close());
   const db = await PGlite.create(directory === undefined ? "memory://" : join(directory, "pgdata"));
+  // The directory is ours alone, so whoever held a lease is gone.
+  await db.exec(END_LEASES);
   const pool = new Pool({ ...createPgConfig(db), max: 1, idleTimeoutMillis: 0 });
   pool.on("error", () => {}); // the next call tells
   return {
@@ -77,6 +79,13 @@ async function start(directory: string | undefined, lock: DirectoryLock | undefi
     },
   };
 }
+
+const END_LEASES = `
+  DO $$ BEGIN
+    IF to_regclass('armature.leases') IS NOT NULL THEN
+      UPDATE armature.leases SET expires_at = '-infinity';
+    END IF;
+  END $$`;
 
 /** A database that was killed while it was being made would not start: it is made aside and gets its name at the end. */
 async function initialize(directory: string, make: (path: string) => Promise<void>): Promise<void> {

@@ -1,0 +1,121 @@
+import type { PoolClient } from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
+import { postgres } from "./postgres.ts";
+
+const ROWS = 5_000;
+/** A scan of the tenant's rows reads hundreds of pages of 8 kB. */
+const FEW = 40;
+
+describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", () => {
+  let database: FreshDatabase;
+  let client: PoolClient;
+
+  beforeAll(async () => {
+    database = await freshDatabase();
+    const store = postgres({ pool: database.pool, rolePrefix: database.name });
+    await store.migrate([{ name: "orders", aggregates: [{ type: "order", index: ["status", "total"] }] }]);
+    client = await database.pool.connect();
+    // One row first, so that the connection could keep plans that suit a table of one row.
+    for (const [from, to] of [
+      [0, 1],
+      [2, ROWS],
+    ]) {
+      await client.query(`
+        INSERT INTO orders.aggregates (tenant, type, id, version, state_version, state, idx)
+          SELECT 'acme', 'order', 'o' || to_char(n, 'FM00000'), 1, 1, jsonb_build_object('filler', repeat('x', 200)),
+            jsonb_build_object('status', '4' || (n % 3), 'total', '4' || to_char(n, 'FM00000'))
+          FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.events (tenant, id, type, aggregate_type, aggregate_id, aggregate_version, time, body)
+          SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'order.made', 'order', 'o' || to_char(n, 'FM00000'), 1, now(), '{}'
+          FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.outbox (tenant, message_id)
+          SELECT 'acme', 'evt_' || to_char(n, 'FM00000') FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.inbox (tenant, message_id, consumer)
+          SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'orders.copy' FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.audit (tenant, id, time, actor_id, operation, outcome, body)
+          SELECT 'acme', 'aud_' || to_char(n, 'FM00000'), now(), 'ann', 'orders.make', 'succeeded', '{}'
+          FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.records (tenant, key, version, value)
+          SELECT 'acme', 'key/' || to_char(n, 'FM00000'), 1, '{}' FROM generate_series(${from}, ${to}) AS n`);
+      if (from === 0) for (let call = 0; call < 8; call += 1) await client.query(load);
+    }
+  }, 60_000);
+  afterAll(async () => {
+    client.release();
+    await dropAll([database]);
+  });
+
+  const load = `SELECT orders.load('acme', '[{"type":"order","id":"o02500"}]')`;
+  /** Pages that a statement reads, everything in its functions included. */
+  const pagesRead = async (statement: string): Promise<number> => {
+    await client.query("BEGIN");
+    try {
+      let pages = 0;
+      // The first run also reads the catalogue and makes plans.
+      for (let run = 0; run < 2; run += 1) {
+        await client.query("SAVEPOINT run");
+        const { rows } = await client.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement}`);
+        const plan = rows[0]["QUERY PLAN"][0]["Plan"];
+        pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+        await client.query("ROLLBACK TO run");
+      }
+      return pages;
+    } finally {
+      await client.query("ROLLBACK");
+    }
+  };
+
+  const commit = (change: object) =>
+    `SELECT orders.commit('acme', '${JSON.stringify({ aggregates: [change], events: [], messages: [], audit: [] })}')`;
+  const find = (query: object) =>
+    `SELECT orders.find('acme', '${JSON.stringify({ type: "order", where: {}, ...query })}')`;
+
+  // Plans of these are kept, so they must be right whatever the server knows of the table.
+  const unanalyzed: Readonly<Record<string, string>> = {
+    "an aggregate is loaded": load,
+    "an aggregate is changed": commit({
+      type: "order",
+      id: "o02500",
+      expectedVersion: 1,
+      write: { version: 2, stateVersion: 1, state: {}, index: { status: "40", total: "402500" } },
+    }),
+    "an aggregate that was only read is checked": commit({ type: "order", id: "o02500", expectedVersion: 1 }),
+    "a record is read": `SELECT orders.record_get('acme', 'key/02500')`,
+    "records are listed": `SELECT orders.record_list('acme', 'key/025', 'key/0250', 5)`,
+    "a page of the outbox is read": "SELECT orders.outbox_read(2500, 3)",
+    "an entry is removed from the outbox": "SELECT orders.outbox_remove('{2500}')",
+    "it is asked whether an aggregate is parked":
+      "SELECT orders.outbox_parked('acme', 'orders.copy', 'order', 'o02500')",
+  };
+  // These are planned for what is asked, with the statistics that autovacuum gathers.
+  const analyzed: Readonly<Record<string, string>> = {
+    "an aggregate is found by a field": find({ where: { total: "402500" }, limit: 1 }),
+    "a page in the middle of a listing is turned to": find({ orderBy: "total", after: ["402500", "o02500"], limit: 5 }),
+    "a page is turned backwards": find({ orderBy: "total", direction: "desc", after: ["402500", "o02500"], limit: 5 }),
+    "a page by id is turned to": find({ after: ["", "o02500"], limit: 5 }),
+    "a range is read": find({ range: { field: "total", gte: "402500", lt: "402505" }, limit: 9 }),
+    "an aggregate's history is read": `SELECT orders.list_events('acme', '{"aggregate":{"type":"order","id":"o02500"},"limit":5}')`,
+    "a page of the timeline is turned to": `SELECT orders.list_events('acme', '{"after":"evt_02500","limit":5}')`,
+    "a page of the audit is turned to": `SELECT orders.list_audit('acme', '{"after":"aud_02500","limit":5}')`,
+  };
+  for (const [what, statement] of Object.entries(unanalyzed))
+    it(`only a few pages are read when ${what}`, async () => {
+      expect(await pagesRead(statement)).toBeLessThan(FEW);
+    });
+
+  describe("of which the server has statistics", () => {
+    beforeAll(async () => {
+      await client.query("ANALYZE");
+    });
+    for (const [what, statement] of Object.entries(analyzed))
+      it(`only a few pages are read when ${what}`, async () => {
+        expect(await pagesRead(statement)).toBeLessThan(FEW);
+      });
+  });
+
+  it("a scan would have been noticed", async () => {
+    expect(await pagesRead("SELECT count(*) FROM orders.aggregates WHERE state ? 'none'")).toBeGreaterThan(2 * FEW);
+    expect(await pagesRead("SELECT count(*) FROM orders.audit WHERE body ? 'none'")).toBeGreaterThan(FEW);
+  });
+});
