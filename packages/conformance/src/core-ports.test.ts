@@ -1,6 +1,6 @@
-import { createIdentityAuthorizer, systemClock, systemIds } from "@armature/core";
+import { systemClock, systemIds } from "@armature/core";
 import { fixedClock, recordingLogger, sequentialIds } from "@armature/core/testing";
-import { authorizerSuite, clockSuite, idsSuite, loggerSuite } from "./index.ts";
+import { clockSuite, idsSuite, loggerSuite } from "./index.ts";
 
 clockSuite("the machine's", () => ({ clock: systemClock() }));
 
@@ -26,20 +26,5 @@ loggerSuite("recording", () => {
   return {
     logger,
     lines: () => logger.text().split("\n"),
-  };
-});
-
-authorizerSuite("by roles", () => {
-  const granted = new Map<string, readonly string[]>();
-  const authorizer = createIdentityAuthorizer({
-    clock: fixedClock(),
-    grants: async (tenant, { type, id }) => granted.get(`${tenant} ${type}:${id}`) ?? [],
-  });
-  return {
-    authorizer,
-    grant: (tenant, { type, id }, permissions) => {
-      granted.set(`${tenant} ${type}:${id}`, permissions);
-      authorizer.invalidate(tenant);
-    },
   };
 });
