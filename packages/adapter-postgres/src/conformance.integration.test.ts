@@ -1,6 +1,6 @@
-import { storeSuite } from "@armature/conformance";
+import { leaseSuite, storeSuite } from "@armature/conformance";
 import type { StoreAdapter } from "@armature/core";
-import { afterAll, describe } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
 import { pglite } from "./pglite.ts";
 import { postgres } from "./postgres.ts";
@@ -10,17 +10,34 @@ const embedded = pglite();
 afterAll(() => embedded.close());
 
 storeSuite("PGlite", () => lent(embedded));
+leaseSuite("PGlite", async () => {
+  await embedded.migrate([]);
+  return { lease: embedded.lease };
+});
 
-describe.skipIf(await withoutServer())("on a server", () => {
-  const opened: FreshDatabase[] = [];
-  afterAll(() => dropAll(opened));
-  const open = async () => {
-    const database = await freshDatabase();
-    opened.push(database);
-    return postgres({ pool: database.pool, rolePrefix: database.name });
-  };
+describe.skipIf(await withoutServer())("with a server", () => {
+  let database: FreshDatabase;
+  beforeAll(async () => {
+    database = await freshDatabase();
+  });
+  afterAll(() => dropAll([database]));
+  const open = () => postgres({ pool: database.poolAs(), rolePrefix: database.name });
 
   storeSuite("PostgreSQL", open);
+  leaseSuite("PostgreSQL", async () => {
+    const store = open();
+    await store.migrate([]);
+    return {
+      lease: store.lease,
+      elsewhere: open().lease,
+      pass: async (ms) => {
+        await database.pool.query(
+          "UPDATE armature.leases SET expires_at = expires_at - $1::int * interval '1 millisecond'",
+          [ms],
+        );
+      },
+    };
+  });
 });
 
 /** The same store, except that closing it is somebody else's. */

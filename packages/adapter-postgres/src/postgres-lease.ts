@@ -12,12 +12,12 @@ export class PostgresLease implements Lease {
 
   async acquire(key: string, ttlMs: number): Promise<HeldLease | undefined> {
     const owner = randomUUID();
-    const fence = await this.#call("lease_acquire", [key, owner, ttlMs]);
+    const fence = await this.#call("lease_acquire", [key, owner, Math.ceil(ttlMs)]);
     if (fence === undefined) return undefined;
     return {
       key,
       fence: fence as number,
-      renew: async (ms) => (await this.#call("lease_renew", [key, owner, ms])) as boolean,
+      renew: async (ms) => (await this.#call("lease_renew", [key, owner, Math.ceil(ms)])) as boolean,
       release: async () => {
         await this.#call("lease_release", [key, owner]);
       },
