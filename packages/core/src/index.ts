@@ -145,6 +145,7 @@ export {
   LimitExceeded,
   NotFound,
   reviveError,
+  ShuttingDown,
   Unauthenticated,
   UnknownOutcome,
   UnrecognizedError,

@@ -13,6 +13,9 @@ export function toInstant(milliseconds: number): Instant {
   return new Date(milliseconds).toISOString();
 }
 
+/** Node fires a timer at once that is set for longer. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
 /** The machine's clock. */
 export function systemClock(): Clock {
   return {
@@ -20,15 +23,21 @@ export function systemClock(): Clock {
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted === true) return reject(signal.reason);
-        const timer = setTimeout(() => {
+        let timer: NodeJS.Timeout;
+        const wait = (left: number) => {
+          const part = Math.min(left, LONGEST_TIMER_MS);
+          timer = setTimeout(() => (left > part ? wait(left - part) : awake()), part);
+        };
+        const awake = () => {
           signal?.removeEventListener("abort", abort);
           resolve();
-        }, ms);
+        };
         const abort = () => {
           clearTimeout(timer);
           reject(signal?.reason);
         };
         signal?.addEventListener("abort", abort, { once: true });
+        wait(ms);
       }),
   };
 }

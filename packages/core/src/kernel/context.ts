@@ -73,7 +73,7 @@ interface Reads {
   load<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A>;
   /** Loads an aggregate, or gives undefined. */
   tryLoad<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A | undefined>;
-  /** Committed aggregates by their index fields, a page at a time. */
+  /** Committed aggregates by their index fields, a page at a time. In a command, those that it changes are committed. */
   find<A extends AggregateRoot, Index extends string>(
     aggregate: AggregateClass<A, Index>,
     options?: FindOptions<NoInfer<Index>>,

@@ -216,6 +216,13 @@ export class LimitExceeded extends defineError("limit_exceeded", {
     `The limit "${limit}" is reached; ask again in ${Math.ceil(retryAfterMs / 1000)} s.`,
 }) {}
 
+/** The application is closing. Another process may take the call. */
+export class ShuttingDown extends defineError("shutting_down", {
+  kind: "unavailable",
+  details: none,
+  message: () => "The application is closing and takes no more calls.",
+}) {}
+
 export const kernelErrors: readonly ErrorClass[] = [
   InvalidInput,
   CorruptData,
@@ -232,4 +239,5 @@ export const kernelErrors: readonly ErrorClass[] = [
   UnknownOutcome,
   InternalError,
   LimitExceeded,
+  ShuttingDown,
 ];

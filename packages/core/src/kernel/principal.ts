@@ -6,7 +6,11 @@ export const tenantId = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, "must be 1 to 63 lower-case letters, digits or hyphens");
 
-const actorId = z.string().min(1).max(200);
+const actorId = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine((id) => id.isWellFormed() && !id.includes("\0"), "must be well-formed text without NUL");
 const party = z.strictObject({ type: z.enum(["user", "service"]), id: actorId });
 const actor = z.strictObject({ type: z.enum(["user", "service", "agent", "system"]), id: actorId });
 const permissions = z.array(z.string().min(1).max(200)).max(1000);

@@ -288,7 +288,7 @@ export interface DeadLetter {
   readonly context: string;
   readonly consumer: string;
   readonly event: StoredEvent;
-  /** Why it was parked: its own error, or `behind <event id>` of the same aggregate. */
+  /** Why it was parked: its own error, or that an earlier event of the same aggregate is parked. */
   readonly reason: string;
   readonly attempts: number;
   readonly time: Instant;

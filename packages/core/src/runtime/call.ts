@@ -18,6 +18,8 @@ export interface RunnableOperation {
   // biome-ignore lint/suspicious/noExplicitAny: `defineContext` has checked the handler's types
   readonly handle: (input: any, ctx: any) => any;
   readonly redactInput: Redact;
+  /** A default of its input is an object, which zod would give to every call. */
+  readonly sharedDefaults: boolean;
   /** Its result holds a secret and may not be kept. */
   readonly sensitiveOutput: boolean;
 }
@@ -29,6 +31,8 @@ export interface CallInfo {
   readonly startedAt: number;
   /** Milliseconds since the epoch. */
   readonly deadline: number;
+  /** Whether the deadline is its own; otherwise it is the outer call's, whose signal tells of it. */
+  readonly timed: boolean;
   readonly signal: AbortSignal;
   readonly trace: Trace;
   readonly correlationId: string;
@@ -69,6 +73,16 @@ export function stableCallId(tenant: string, key: string): string {
 /** Throws when the caller gave up or the deadline has passed. */
 export function checkAlive(call: CallInfo, operation: string, now: number): void {
   if (now >= call.deadline) throw new DeadlineExceeded({ operation });
-  if (call.signal.aborted)
-    throw call.signal.reason instanceof DeadlineExceeded ? call.signal.reason : new Canceled({ operation });
+  if (call.signal.aborted) throw giveUpReason(call.signal, operation);
+}
+
+/** Why an aborted call was given up. */
+export function giveUpReason(signal: AbortSignal, operation: string): DeadlineExceeded | Canceled {
+  return signal.reason instanceof DeadlineExceeded ? signal.reason : new Canceled({ operation });
+}
+
+/** What a caller may say of a call, and nothing else of what it may have put beside it. */
+export function callOptions(options: CallOptions = {}): CallOptions {
+  const { idempotencyKey, timeoutMs, signal, traceparent, correlationId, after } = options;
+  return { idempotencyKey, timeoutMs, signal, traceparent, correlationId, after };
 }

@@ -24,6 +24,7 @@ import { type Party, tenantId } from "../kernel/principal.ts";
 import { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter } from "../kernel/store.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
+import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
@@ -141,6 +142,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       from: connectors.name,
     }) as unknown as OwnClient<Connectors>;
 
+  const background = new BackgroundWork();
   const names: string[] = [];
   const contexts: readonly ContextDefinition[] = [
     identityContext,
@@ -149,6 +151,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       providers: options.connectors ?? [],
       signer: container.get(T.signer),
       detached,
+      background: background.track,
       redirectUri: options.oauthRedirectUri,
       returnOrigins: options.returnOrigins ?? [],
     }),
@@ -168,6 +171,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     contexts,
     authenticator: container.get(T.authenticator),
     signer: container.get(T.signer),
+    background,
   });
 }
 

@@ -2,25 +2,32 @@ import type { AggregateClass, AggregateRoot } from "../kernel/aggregate.ts";
 import { restoreAggregate } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
 import type { Atomic, CallContext, Dependency, FindOptions } from "../kernel/context.ts";
-import type { CallOptions, Contract, OperationKind } from "../kernel/contract.ts";
-import { Forbidden, InvalidInput, NotFound } from "../kernel/errors.ts";
+import type { CallOptions, Contract, OperationKind, StreamItem } from "../kernel/contract.ts";
+import { Forbidden, InvalidInput, LimitExceeded, NotFound } from "../kernel/errors.ts";
 import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
 import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
-import type { FindQuery, Page } from "../kernel/store.ts";
-import type { CallInfo, CallRequest, RunnableOperation } from "./call.ts";
+import type { FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
+import { type CallInfo, type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How handlers reach other operations; the pipeline implements it. */
 export interface Calls {
   call(id: string, input: unknown, request: CallRequest): Promise<unknown>;
-  stream(id: string, input: unknown, request: CallRequest): AsyncIterable<unknown>;
+  stream(id: string, input: unknown, request: CallRequest): AsyncIterable<StreamItem<unknown>>;
   /** Runs a command of an atomic dependency as part of the caller's unit of work. */
   join(id: string, input: unknown, call: CallInfo, work: UnitOfWork): Promise<unknown>;
 }
 
 type TryLoad = <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => Promise<A | undefined>;
+
+/** Whether a handler's calls have changed anything by now. */
+export interface Effects {
+  happened: boolean;
+}
+
+type Restore = <A extends AggregateRoot>(type: AggregateClass<A>, stored: StoredAggregate) => A;
 
 const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in dependency;
 
@@ -59,17 +66,17 @@ export class HandlerContexts {
       ...this.#common(target, call),
       tryLoad,
       load: orNotFound(tryLoad),
-      find: this.#find(context, call),
+      find: this.#find(context, call, (type, stored) => work.found(context, type, stored)),
       add: <A extends AggregateRoot>(aggregate: A) => work.add(context, aggregate),
       newId: (prefix: string) => ids.next(prefix),
       random: (bytes: number) => ids.random(bytes),
-      use: this.#use(target, call, ["query"], work),
+      use: this.#use(target, call, ["query"], { work }),
       send: (contract: Contract, operation: string, input: unknown) =>
         this.#send(target, call, work, contract, operation, input),
     };
   }
 
-  action(target: RunnableOperation, call: CallInfo, attempt: number) {
+  action(target: RunnableOperation, call: CallInfo, attempt: number, effects: Effects) {
     const { ids, http, secrets, lease, rateLimiter, clock } = this.#ports;
     return {
       ...this.#common(target, call),
@@ -82,7 +89,7 @@ export class HandlerContexts {
       clock,
       newId: (prefix: string) => ids.next(prefix),
       random: (bytes: number) => ids.random(bytes),
-      use: this.#use(target, call, ["query", "command", "action", "stream"]),
+      use: this.#use(target, call, ["query", "command", "action", "stream"], { effects }),
     };
   }
 
@@ -118,19 +125,21 @@ export class HandlerContexts {
       ...this.#common(target, call),
       tryLoad,
       load: orNotFound(tryLoad),
-      find: this.#find(target.context.contract.name, call),
+      find: this.#find(target.context.contract.name, call, (type, stored) =>
+        restoreAggregate(new type(stored.id), stored),
+      ),
       use: this.#use(target, call, ["query"]),
     };
   }
 
-  #find(context: string, call: CallInfo) {
+  #find(context: string, call: CallInfo, restore: Restore) {
     const scope = { tenant: call.principal.tenant, context };
     return async <A extends AggregateRoot>(
       type: AggregateClass<A>,
       options: FindOptions<string> = {},
     ): Promise<Page<A>> => {
       const page = await this.#ports.store.find(scope, toFindQuery(type, options));
-      const items = page.items.map((stored) => restoreAggregate(new type(stored.id), stored));
+      const items = page.items.map((stored) => restore(type, stored));
       return page.next === undefined ? { items } : { items, next: page.next };
     };
   }
@@ -139,7 +148,7 @@ export class HandlerContexts {
     target: Pick<RunnableOperation, "id" | "context">,
     call: CallInfo,
     kinds: readonly OperationKind[],
-    work?: UnitOfWork,
+    { work, effects }: { readonly work?: UnitOfWork; readonly effects?: Effects } = {},
   ) {
     const own = target.context.contract.name;
     return (contract: Contract): Record<string, unknown> => {
@@ -155,8 +164,10 @@ export class HandlerContexts {
           client[name] = (input: unknown = {}, options?: CallOptions) =>
             this.#calls.stream(id, input, this.#onward(call, own, options));
         else if (kinds.includes(operation.kind))
-          client[name] = (input: unknown = {}, options?: CallOptions) =>
-            this.#calls.call(id, input, this.#onward(call, own, options));
+          client[name] = (input: unknown = {}, options?: CallOptions) => {
+            const answer = this.#calls.call(id, input, this.#onward(call, own, options));
+            return effects === undefined || operation.kind === "query" ? answer : noting(effects, answer);
+          };
       }
       return client;
     };
@@ -164,7 +175,7 @@ export class HandlerContexts {
 
   #onward(call: CallInfo, from: string, options: CallOptions = {}): CallRequest {
     return {
-      ...options,
+      ...callOptions(options),
       principal: call.principal,
       signal: options.signal === undefined ? call.signal : AbortSignal.any([call.signal, options.signal]),
       deadline: call.deadline,
@@ -200,9 +211,21 @@ export class HandlerContexts {
       onBehalfOf: call.principal.onBehalfOf,
       limitedTo: call.principal.limitedTo,
       correlationId: call.correlationId,
-      causationId: call.id,
+      causationId: call.causationId,
       traceparent: call.trace.traceparent,
     });
+  }
+}
+
+// A limit that is reached says of itself that nothing has happened yet.
+async function noting<T>(effects: Effects, answer: Promise<T>): Promise<T> {
+  try {
+    const value = await answer;
+    effects.happened = true;
+    return value;
+  } catch (error) {
+    if (!(error instanceof LimitExceeded)) effects.happened = true;
+    throw error;
   }
 }
 

@@ -15,27 +15,43 @@ import {
 import { readEvent } from "../kernel/event.ts";
 import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
-import { type JsonObject, tryParse } from "../kernel/schema.ts";
+import { jsonSchema, tryParse } from "../kernel/schema.ts";
 import { hasSensitive, redactor } from "../kernel/sensitive.ts";
-import type { AuditRow, Commit, IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
+import type { AuditRow, IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
+import { BackgroundWork } from "./background-work.ts";
 import {
   type CallInfo,
   type CallRequest,
   checkAlive,
+  giveUpReason,
   hashInput,
   type RunnableOperation,
   recordKey,
   stableCallId,
 } from "./call.ts";
-import { type Calls, HandlerContexts } from "./handler-context.ts";
-import { isDefinite, judge, NOTHING_HAPPENED, replay, resultOutcome, unknownOutcome } from "./idempotency.ts";
+import { type Calls, type Effects, HandlerContexts } from "./handler-context.ts";
+import {
+  type Claim,
+  Claims,
+  isDefinite,
+  isPassing,
+  judge,
+  replay,
+  resultOutcome,
+  unknownOutcome,
+} from "./idempotency.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import { inSpan } from "./telemetry.ts";
 import { isStorable, UnitOfWork } from "./unit-of-work.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** The longest that a timer of Node can wait. */
+const LONGEST_TIMEOUT_MS = 2_147_483_647;
 /** How often a command that lost a race is run again before the caller hears of it. */
 const MAX_RERUNS = 10;
+
+/** What a handler belongs to: an operation, or a subscription. */
+type Target = Pick<RunnableOperation, "id" | "context">;
 
 /**
  * The one way for every call: deadline, validate, authorise, idempotency, handle, commit once, answer.
@@ -45,10 +61,14 @@ export class Pipeline implements Calls {
   readonly #ports: RuntimePorts;
   readonly #operations = new Map<string, RunnableOperation>();
   readonly #contexts: HandlerContexts;
+  readonly #claims: Claims;
+  readonly #calls = new BackgroundWork();
+  readonly #abandoned = new BackgroundWork();
 
   constructor(ports: RuntimePorts, contexts: readonly ContextDefinition[]) {
     this.#ports = ports;
     this.#contexts = new HandlerContexts(ports, this);
+    this.#claims = new Claims(ports);
     for (const context of contexts) {
       for (const [name, operation] of Object.entries(context.contract.operations)) {
         const id = `${context.contract.name}.${name}`;
@@ -59,6 +79,7 @@ export class Pipeline implements Calls {
           operation,
           handle: context.handlers[name]!,
           redactInput: redactor(operation.input),
+          sharedDefaults: /"default":[[{]/.test(JSON.stringify(jsonSchema(operation.input, "output"))),
           sensitiveOutput: operation.output !== undefined && hasSensitive(operation.output),
         });
       }
@@ -68,7 +89,7 @@ export class Pipeline implements Calls {
   /** Runs a query, command or action. */
   async call(id: string, input: unknown, request: CallRequest): Promise<unknown> {
     const target = this.#find(id, request, ["query", "command", "action"]);
-    return inSpan(this.#ports.ids, target, request, async (trace) => {
+    const answer = inSpan(this.#ports.ids, target, request, async (trace) => {
       const call = this.#begin(target, request, trace);
       const seen: { input: unknown } = { input: undefined };
       try {
@@ -79,14 +100,27 @@ export class Pipeline implements Calls {
         throw typed;
       }
     });
+    return this.#calls.track(answer);
+  }
+
+  /** Resolves when every call has its answer. */
+  answered(): Promise<void> {
+    return this.#calls.ended();
+  }
+
+  /** Resolves when every handler whose caller has given up has ended too. */
+  ended(): Promise<void> {
+    return this.#abandoned.ended();
   }
 
   /** Runs a stream. Nothing happens before the first item is asked for. */
   async *stream(id: string, input: unknown, request: CallRequest): AsyncIterable<StreamItem<unknown>> {
     const target = this.#find(id, request, ["stream"]);
-    const call = await inSpan(this.#ports.ids, target, request, async (trace) => this.#begin(target, request, trace));
+    const begun = await inSpan(this.#ports.ids, target, request, async (trace) => this.#begin(target, request, trace));
+    // The deadline is for the beginning. From then on a stream lasts as long as somebody reads it.
+    const call: CallInfo = { ...begun, deadline: Number.POSITIVE_INFINITY };
     try {
-      const args = await this.#admit(target, input, call);
+      const args = await this.#admit(target, input, begun);
       for await (const { cursor, item } of target.handle(args, this.#contexts.stream(target, call)) as AsyncIterable<
         StreamItem<unknown>
       >) {
@@ -103,14 +137,19 @@ export class Pipeline implements Calls {
   async join(id: string, input: unknown, outer: CallInfo, work: UnitOfWork): Promise<unknown> {
     const target = this.#find(id, { principal: outer.principal }, ["command"]);
     const call: CallInfo = { ...outer, from: undefined };
+    const seen: { input: unknown } = { input: undefined };
     try {
-      const args = await this.#admit(target, input, call);
+      const args = await this.#admit(target, input, call, (valid) => {
+        seen.input = valid;
+      });
       const returned = await target.handle(args, this.#contexts.command(target, call, work));
       const output = this.#output(target, returned);
       work.audit(this.#auditRow(target, call, args, "succeeded"));
       return output;
     } catch (error) {
       work.fail(error);
+      if (error instanceof ArmatureError && !(error instanceof CorruptData))
+        await this.#auditRefusal(target, call, seen.input, error);
       throw error;
     }
   }
@@ -147,11 +186,12 @@ export class Pipeline implements Calls {
       { id: subscription.consumer, operation: { kind: "subscription" } },
       request,
       async (trace) => {
-        const call = this.#begin(target, request, trace);
-        const { result } = await this.#commitWith(target, call, async (work) => {
-          await subscription.handle(event, this.#contexts.command(target, call, work));
-          work.inbox(context.contract.name, subscription.consumer, stored.id);
-        });
+        const { result } = await this.#within(target, this.#begin(target, request, trace), (call) =>
+          this.#commitWith(target, call, async (work) => {
+            await subscription.handle(event, this.#contexts.command(target, call, work));
+            work.inbox(context.contract.name, subscription.consumer, stored.id);
+          }),
+        );
         return result.status === "handled-before" ? "handled-before" : "handled";
       },
     );
@@ -163,9 +203,11 @@ export class Pipeline implements Calls {
     });
     switch (target.operation.kind) {
       case "query":
-        return this.#output(target, await target.handle(args, this.#contexts.query(target, call)));
+        return this.#within(target, call, async (running) =>
+          this.#output(target, await target.handle(args, this.#contexts.query(target, running))),
+        );
       case "command":
-        return this.#command(target, args, call);
+        return this.#within(target, call, (running) => this.#command(target, args, running));
       default:
         return this.#action(target, args, call);
     }
@@ -180,7 +222,9 @@ export class Pipeline implements Calls {
   ): Promise<unknown> {
     const { operation } = target;
     checkAlive(call, target.id, this.#ports.clock.now());
-    const args = parse(operation.input, input, `The input of ${target.id}`);
+    const parsed = parse(operation.input, input, `The input of ${target.id}`);
+    // zod gives every call the same object for what a default holds.
+    const args = target.sharedDefaults ? structuredClone(parsed) : parsed;
     if (!isStorable(args))
       throw new InvalidInput({
         subject: `The input of ${target.id}`,
@@ -230,11 +274,7 @@ export class Pipeline implements Calls {
   }
 
   // Handles and commits; a lost race begins again with fresh aggregates.
-  async #commitWith(
-    target: Pick<RunnableOperation, "id">,
-    call: CallInfo,
-    handle: (work: UnitOfWork) => Promise<void>,
-  ) {
+  async #commitWith(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
     const { store, ids, clock, lifecycle } = this.#ports;
     for (let run = 1; ; run += 1) {
       const work = new UnitOfWork(store, ids, call);
@@ -259,140 +299,78 @@ export class Pipeline implements Calls {
 
   async #action(target: RunnableOperation, args: unknown, call: CallInfo): Promise<unknown> {
     const key = call.idempotencyKey;
-    if (key === undefined) {
-      const output = await this.#act(target, args, call, 1);
-      await this.#commitAudit(this.#auditRow(target, call, args, "succeeded"));
-      return output;
-    }
-    const record = { key: recordKey(target.id, call.principal, key), inputHash: hashInput(this.#ports.inputKey, args) };
-    const claimed = await this.#claim(target, call, key, record);
+    if (key === undefined)
+      return this.#within(target, call, async (acting) => {
+        const output = await this.#act(target, args, acting, 1, { happened: false });
+        await this.#commitAudit(this.#auditRow(target, acting, args, "succeeded"));
+        return output;
+      });
+    const inputHash = hashInput(this.#ports.inputKey, args);
+    const claimed = await this.#claims.claim(target, call, key, inputHash);
     if (claimed.type === "replay") return replay(claimed.outcome, target);
-    const write = { ...record, attempt: claimed.attempt };
+    return this.#within(target, call, (acting) => this.#attempt(target, args, acting, claimed.claim));
+  }
+
+  async #act(target: RunnableOperation, args: unknown, call: CallInfo, attempt: number, effects: Effects) {
+    return this.#output(target, await target.handle(args, this.#contexts.action(target, call, attempt, effects)));
+  }
+
+  // One attempt under a claimed key. What it comes to is recorded also when its caller has given up by then.
+  async #attempt(target: RunnableOperation, args: unknown, call: CallInfo, claim: Claim): Promise<unknown> {
+    const effects: Effects = { happened: false };
+    let begun = false;
+    let output: unknown;
     try {
-      const output = await this.#act(target, args, call, claimed.clean ? 1 : claimed.attempt);
-      const settled = await this.#writeRecord(
-        target,
-        call,
-        { ...write, claimedUntil: 0, step: "settle", outcome: resultOutcome(target, output) },
-        this.#auditRow(target, call, args, "succeeded"),
-      );
-      // Too late: the claim had lapsed and another attempt took over. What it came to is what counts.
-      if (settled !== undefined) return this.#replayAction(settled, target, key, record.inputHash);
-      return output;
+      checkAlive(call, target.id, this.#ports.clock.now());
+      begun = true;
+      output = await this.#act(target, args, call, claim.clean ? 1 : claim.attempt, effects);
     } catch (error) {
       const typed = this.#typed(error, target, call);
-      if (isDefinite(typed))
-        await this.#writeRecord(target, call, {
-          ...write,
-          claimedUntil: 0,
-          step: "settle",
-          outcome: { type: "error", error: typed.toJSON() },
-        });
-      // After the deadline the handler may still be at work, so the claim is left to lapse.
-      else if (!(typed instanceof DeadlineExceeded))
-        await this.#writeRecord(target, call, {
-          ...write,
-          claimedUntil: lastClaim(typed, claimed.clean),
-          step: "release",
-        });
+      // Our own limiter speaks before anything has left, unless the handler got further.
+      const untouched = !begun || (typed instanceof LimitExceeded && !effects.happened);
+      if (begun && isDefinite(typed) && !isPassing(typed)) await this.#claims.refuse(target, call, claim, typed);
+      else await this.#claims.release(target, call, claim, untouched);
       throw typed;
     }
+    const audit = this.#auditRow(target, call, args, "succeeded");
+    const overtaken = await this.#claims.settle(target, call, claim, resultOutcome(target, output), audit);
+    return overtaken === undefined ? output : replay(overtaken, target);
   }
 
-  // Takes the key for this attempt, or finds what an earlier one came to.
-  async #claim(
-    target: RunnableOperation,
-    call: CallInfo,
-    key: string,
-    record: { readonly key: string; readonly inputHash: string },
-  ) {
-    const { store, clock } = this.#ports;
-    const scope = { tenant: call.principal.tenant, context: target.context.contract.name };
-    let known = await store.idempotency(scope, record.key);
-    for (;;) {
-      checkAlive(call, target.id, clock.now());
-      const verdict =
-        known === undefined
-          ? ({ type: "run", attempt: 1, clean: true } as const)
-          : judge(known, target, key, record.inputHash, clock.now());
-      if (verdict.type === "replay") return verdict;
-      const write = { ...record, claimedUntil: call.deadline };
-      if (verdict.type === "unknown") {
-        const error = unknownOutcome(target);
-        const settled = await this.#writeRecord(target, call, {
-          ...write,
-          attempt: known!.attempt,
-          step: "settle",
-          outcome: { type: "error", error: error.toJSON() },
-        });
-        if (settled === undefined) throw error;
-        known = settled;
-        continue;
-      }
-      known = await this.#writeRecord(target, call, { ...write, attempt: verdict.attempt, step: "claim" });
-      if (known === undefined) return verdict;
-    }
-  }
-
-  #replayAction(known: IdempotencyRecord, target: RunnableOperation, key: string, inputHash: string): unknown {
-    const verdict = judge(known, target, key, inputHash, this.#ports.clock.now());
-    if (verdict.type !== "replay") throw unknownOutcome(target);
-    return replay(verdict.outcome, target);
-  }
-
-  // The record that stands in the way, or undefined when it was written.
-  async #writeRecord(
-    target: RunnableOperation,
-    call: CallInfo,
-    idempotency: NonNullable<Commit["parts"][number]["idempotency"]>,
-    audit?: AuditRow,
-  ): Promise<IdempotencyRecord | undefined> {
-    const context = target.context.contract.name;
-    const part = {
-      context,
-      aggregates: [],
-      events: [],
-      messages: [],
-      audit: audit === undefined ? [] : [audit],
-      idempotency,
-    };
-    const result = await this.#ports.store.commit(call.principal.tenant, { parts: [part] });
-    return result.status === "key-taken" ? result.record : undefined;
-  }
-
-  // Runs the handler of an action, and gives up at the deadline even when the handler does not.
-  async #act(target: RunnableOperation, args: unknown, call: CallInfo, attempt: number): Promise<unknown> {
+  // Runs until it ends, the caller gives up or the deadline passes. What was given up on may still be at work.
+  async #within<T>(target: Target, call: CallInfo, run: (running: CallInfo) => Promise<T>): Promise<T> {
     const { clock } = this.#ports;
     const over = new AbortController();
     const done = new AbortController();
     // A signal that lives as long as the process must not collect a dependent for every call.
     const signal = call.signal === NEVER ? over.signal : AbortSignal.any([call.signal, over.signal]);
-    const acting: CallInfo = { ...call, signal };
-    const giveUp = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener(
-        "abort",
-        () => {
-          try {
-            checkAlive(acting, target.id, clock.now());
-          } catch (error) {
-            reject(error);
-          }
-        },
-        { once: true },
+    const running: CallInfo = { ...call, signal };
+    const gaveUp = Promise.withResolvers<never>();
+    gaveUp.promise.catch(() => undefined);
+    const giveUp = () => gaveUp.reject(giveUpReason(signal, target.id));
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp, { once: true });
+    if (call.timed)
+      clock.sleep(call.deadline - clock.now(), done.signal).then(
+        () => over.abort(new DeadlineExceeded({ operation: target.id })),
+        () => undefined,
       );
-    });
-    clock.sleep(call.deadline - clock.now(), done.signal).then(
-      () => over.abort(new DeadlineExceeded({ operation: target.id })),
-      () => undefined,
+    const work = run(running);
+    let ended = false;
+    work.then(
+      () => {
+        ended = true;
+      },
+      () => {
+        ended = true;
+      },
     );
     try {
-      const returned = await Promise.race([
-        giveUp,
-        target.handle(args, this.#contexts.action(target, acting, attempt)),
-      ]);
-      return this.#output(target, returned);
+      return await Promise.race([gaveUp.promise, work]);
     } finally {
       done.abort();
+      signal.removeEventListener("abort", giveUp);
+      if (!ended) void this.#abandoned.track(work);
     }
   }
 
@@ -404,21 +382,21 @@ export class Pipeline implements Calls {
     return target;
   }
 
-  #begin(target: Pick<RunnableOperation, "id">, request: CallRequest, trace: CallInfo["trace"]): CallInfo {
+  #begin(target: Target, request: CallRequest, trace: CallInfo["trace"]): CallInfo {
     const { clock, ids } = this.#ports;
     const { principal, idempotencyKey } = request;
     const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const startedAt = clock.now();
-    if (!Number.isFinite(timeoutMs) || timeoutMs < 0)
-      throw new InvalidInput({
-        subject: `The call of ${target.id}`,
-        issues: [{ path: "timeoutMs", message: "must be a number of milliseconds" }],
-      });
+    const refuse = (path: string, message: string) =>
+      new InvalidInput({ subject: `The call of ${target.id}`, issues: [{ path, message }] });
+    if (!(timeoutMs >= 0 && timeoutMs <= LONGEST_TIMEOUT_MS))
+      throw refuse("timeoutMs", `must be a number of milliseconds up to ${LONGEST_TIMEOUT_MS}`);
     if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey))
-      throw new InvalidInput({
-        subject: `The call of ${target.id}`,
-        issues: [{ path: "idempotencyKey", message: "must be 1 to 255 printable ASCII characters without blanks" }],
-      });
+      throw refuse("idempotencyKey", "must be 1 to 255 printable ASCII characters without blanks");
+    if (request.correlationId !== undefined && !/^[\x21-\x7e]{1,200}$/.test(request.correlationId))
+      throw refuse("correlationId", "must be 1 to 200 printable ASCII characters without blanks");
+    const ownDeadline = startedAt + Math.ceil(timeoutMs);
+    const outerDeadline = request.deadline ?? Number.POSITIVE_INFINITY;
     const id =
       idempotencyKey === undefined
         ? ids.next("call")
@@ -427,7 +405,8 @@ export class Pipeline implements Calls {
       id,
       principal,
       startedAt,
-      deadline: Math.min(startedAt + timeoutMs, request.deadline ?? Number.POSITIVE_INFINITY),
+      deadline: Math.min(ownDeadline, outerDeadline),
+      timed: ownDeadline < outerDeadline,
       signal: request.signal ?? NEVER,
       trace,
       correlationId: request.correlationId ?? id,
@@ -449,6 +428,9 @@ export class Pipeline implements Calls {
   // What nobody declared becomes a bare internal error; the log has the rest under the trace id.
   #typed(error: unknown, target: RunnableOperation, call: CallInfo): ArmatureError {
     if (error instanceof ArmatureError && !(error instanceof CorruptData)) return error;
+    // What a caller gives as its reason is not an error of ours.
+    if (call.signal.aborted && (error === call.signal.reason || (error as Error | undefined)?.name === "AbortError"))
+      return giveUpReason(call.signal, target.id);
     const { traceId } = call.trace;
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
     this.#ports.logger.error(`${target.id} failed unexpectedly`, {
@@ -467,8 +449,8 @@ export class Pipeline implements Calls {
     outcome: AuditRow["outcome"],
     error?: ArmatureError,
   ): AuditRow {
-    const field = target.operation.target;
-    const about = field === undefined ? undefined : (input as Record<string, unknown> | undefined)?.[field];
+    const redacted = input === undefined ? {} : target.redactInput(input);
+    const about = redacted[target.operation.target ?? ""] ?? undefined;
     return {
       id: this.#ports.ids.next("aud"),
       tenant: call.principal.tenant,
@@ -480,7 +462,7 @@ export class Pipeline implements Calls {
       target: about === undefined ? undefined : String(about).slice(0, 200),
       outcome,
       errorCode: error?.code,
-      input: input === undefined ? {} : (target.redactInput(input) as JsonObject),
+      input: redacted,
       correlationId: call.correlationId,
       traceId: call.trace.traceId,
     };
@@ -505,11 +487,6 @@ export class Pipeline implements Calls {
     const part = { context: row.context, aggregates: [], events: [], messages: [], audit: [row] };
     await this.#ports.store.commit(row.tenant, { parts: [part] });
   }
-}
-
-// Our own limiter speaks before anything has left, unless an earlier attempt got further.
-function lastClaim(error: ArmatureError, clean: boolean): number {
-  return clean && error instanceof LimitExceeded ? NOTHING_HAPPENED : 0;
 }
 
 const NEVER = new AbortController().signal;

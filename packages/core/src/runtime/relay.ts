@@ -1,10 +1,10 @@
 import { toInstant } from "../kernel/clock.ts";
 import type { ContextDefinition, Subscription } from "../kernel/context.ts";
-import { ArmatureError, CorruptData, IdempotencyInProgress, VersionConflict } from "../kernel/errors.ts";
+import { ArmatureError, CorruptData, IdempotencyResultNotKept, NotFound } from "../kernel/errors.ts";
 import type { HeldLease } from "../kernel/ports.ts";
 import type { OutboxEntry, SentCommand, StoredEvent } from "../kernel/store.ts";
 import { toCloudEvent } from "./cloud-event.ts";
-import { isDefinite } from "./idempotency.ts";
+import { isDefinite, isPassing } from "./idempotency.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 
@@ -21,13 +21,18 @@ export interface RelayOptions {
 
 const PAGE = 200;
 const LEASE_MS = 15_000;
-/** Refusals that another attempt may not meet. */
-const PASSING: ReadonlySet<string> = new Set([VersionConflict.code, IdempotencyInProgress.code]);
+const LONGEST_REASON = 1_000;
 
 interface Route {
   readonly subscription: Subscription;
   readonly context: ContextDefinition;
 }
+
+/**
+ * What came of a look at the outbox: something was done; there was nothing that could be done; or entries wait that
+ * another process has the lease for, or that could not be read.
+ */
+export type Found = "progress" | "nothing" | "not-ours";
 
 /** What one look at an outbox found. */
 interface Pass {
@@ -35,6 +40,8 @@ interface Pass {
   readonly blocked: Set<string>;
   /** When the earliest failed delivery may be tried again. */
   nextAt: number;
+  /** The bus did not take an earlier page: what stands behind it must not go first. */
+  busDown: boolean;
   progress: boolean;
 }
 
@@ -57,7 +64,7 @@ export class Relay {
   #nudged = false;
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
-  #waiters: ((progress: boolean) => void)[] = [];
+  #waiters: ((found: Found) => void)[] = [];
   #busFailures = 0;
   #busRetryAt = 0;
 
@@ -90,8 +97,9 @@ export class Relay {
     this.#stop.abort();
     this.#wake?.();
     await this.#running;
-    for (const resolve of this.#waiters.splice(0)) resolve(false);
-    await this.#lease?.release();
+    for (const resolve of this.#waiters.splice(0)) resolve("nothing");
+    // One that cannot be given back lapses.
+    await this.#lease?.release().catch(() => undefined);
     this.#lease = undefined;
   }
 
@@ -101,8 +109,9 @@ export class Relay {
     this.#wake?.();
   }
 
-  /** Looks at the outbox now, and says whether there was anything to do that could be done. */
-  look(): Promise<boolean> {
+  /** Looks at the outbox now, and says what came of it. */
+  look(): Promise<Found> {
+    if (this.#running === undefined || this.#stop.signal.aborted) return Promise.resolve("nothing");
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
       this.nudge();
@@ -114,10 +123,11 @@ export class Relay {
     while (!this.#stop.signal.aborted) {
       this.#nudged = false;
       const waiters = this.#waiters.splice(0);
-      let progress = false;
+      let found: Found = "nothing";
       try {
         const pass = await this.#look();
-        progress = pass?.progress ?? false;
+        if (pass?.progress === true) found = "progress";
+        else if (pass === undefined && waiters.length > 0) found = await this.#foundWithoutLease();
         const now = this.#ports.clock.now();
         wait = pass?.progress === true ? 0 : Math.min(this.#options.pollMs, Math.max(wait * 2, 10));
         if (pass !== undefined) wait = Math.max(0, Math.min(wait, pass.nextAt - now));
@@ -127,13 +137,18 @@ export class Relay {
           context: this.#context,
           error: describe(error),
         });
+        found = "not-ours";
         wait = this.#options.pollMs;
       } finally {
-        for (const resolve of waiters) resolve(progress);
+        for (const resolve of waiters) resolve(found);
       }
       if (!this.#nudged && wait > 0 && !this.#stop.signal.aborted) await this.#sleep(wait);
       if (this.#nudged) wait = 10;
     }
+  }
+
+  async #foundWithoutLease(): Promise<Found> {
+    return (await this.#ports.store.outbox.size(this.#context)) > 0 ? "not-ours" : "nothing";
   }
 
   async #sleep(ms: number): Promise<void> {
@@ -145,7 +160,7 @@ export class Relay {
 
   async #look(): Promise<Pass | undefined> {
     if (!(await this.#holdLease())) return undefined;
-    const pass: Pass = { blocked: new Set(), nextAt: Number.POSITIVE_INFINITY, progress: false };
+    const pass: Pass = { blocked: new Set(), nextAt: Number.POSITIVE_INFINITY, busDown: false, progress: false };
     let after: string | undefined;
     for (;;) {
       const entries = await this.#ports.store.outbox.read(this.#context, { after, limit: PAGE });
@@ -199,7 +214,8 @@ export class Relay {
     );
     if (waiting.length === 0) return true;
     const { bus, clock, logger, store } = this.#ports;
-    if (clock.now() < this.#busRetryAt) {
+    if (pass.busDown || clock.now() < this.#busRetryAt) {
+      pass.busDown = true;
       pass.nextAt = Math.min(pass.nextAt, this.#busRetryAt);
       return false;
     }
@@ -212,6 +228,7 @@ export class Relay {
       this.#busFailures = 0;
       return true;
     } catch (error) {
+      pass.busDown = true;
       this.#busFailures += 1;
       this.#busRetryAt = clock.now() + this.#backoff(this.#busFailures);
       pass.nextAt = Math.min(pass.nextAt, this.#busRetryAt);
@@ -327,7 +344,8 @@ export class Relay {
       return true;
     } catch (error) {
       const reason = describe(error);
-      if (error instanceof ArmatureError && isDefinite(error) && !PASSING.has(error.code)) {
+      if (error instanceof IdempotencyResultNotKept) return true;
+      if (isRefusal(error, command)) {
         logger.warn("A sent command was refused", {
           operation: command.operation,
           commandId: command.id,
@@ -355,7 +373,7 @@ export class Relay {
   }
 
   #backoff(attempts: number): number {
-    return Math.min(this.#options.maxBackoffMs, this.#options.backoffMs * 2 ** (attempts - 1));
+    return Math.ceil(Math.min(this.#options.maxBackoffMs, this.#options.backoffMs * 2 ** (attempts - 1)));
   }
 
   // Bounded: forgetting only costs one more look.
@@ -365,6 +383,14 @@ export class Relay {
   }
 }
 
+// An operation that is not known here may be known to a newer process, which will have the lease one day.
+function isRefusal(error: unknown, { operation }: SentCommand): boolean {
+  if (error instanceof NotFound && error.details.type === "operation" && error.details.id === operation) return false;
+  return error instanceof ArmatureError && isDefinite(error) && !isPassing(error);
+}
+
+// It is stored, and a text that the store cannot hold would stop everything behind it.
 function describe(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return text.slice(0, LONGEST_REASON).replaceAll("\u0000", "").toWellFormed();
 }

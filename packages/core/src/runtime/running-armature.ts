@@ -3,12 +3,15 @@ import { AuthorizationInvalid, type Connectors, connectors } from "../contexts/c
 import type { AuthorizationSigner } from "../contexts/connectors/ports.ts";
 import type { ApiKeyAuthenticator } from "../contexts/identity/authenticator.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
-import type { OwnClient } from "../kernel/contract.ts";
-import { DeadlineExceeded } from "../kernel/errors.ts";
+import type { CallOptions, OwnClient } from "../kernel/contract.ts";
+import { DeadlineExceeded, ShuttingDown } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
-import { type Principal, toPrincipal } from "../kernel/principal.ts";
+import { type Principal, type PrincipalInput, toPrincipal } from "../kernel/principal.ts";
 import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } from "./armature.ts";
+import type { BackgroundWork } from "./background-work.ts";
+import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
+import type { Calls } from "./handler-context.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { Relay } from "./relay.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
@@ -20,7 +23,13 @@ interface Parts {
   readonly contexts: readonly ContextDefinition[];
   readonly authenticator: ApiKeyAuthenticator;
   readonly signer: AuthorizationSigner;
+  /** Work that goes on without a caller: token renewals. */
+  readonly background: BackgroundWork;
 }
+
+/** How long handlers whose callers have given up may still take when the application closes. */
+const GRACE_MS = 5_000;
+const LOOK_AGAIN_MS = 20;
 
 const callbackParameters = z.object({
   state: z.string().min(1).max(4000),
@@ -59,6 +68,19 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
       .map(([name, operation]) => ({ id: `${contract.name}.${name}`, context: contract.name, operation })),
   );
 
+  let closing: Promise<void> | undefined;
+  // How a call gets in from outside; what handlers and relays call is under way already.
+  const calls: Pick<Calls, "call" | "stream"> = {
+    call: async (id, input, request) => {
+      if (closing !== undefined) throw new ShuttingDown({});
+      return pipeline.call(id, input, request);
+    },
+    async *stream(id, input, request) {
+      if (closing !== undefined) throw new ShuttingDown({});
+      yield* pipeline.stream(id, input, request);
+    },
+  };
+
   const clients = (principal: Principal) => {
     const all: Record<string, unknown> = {};
     for (const { contract } of contexts) {
@@ -66,7 +88,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
       Object.defineProperty(all, contract.name, {
         enumerable: true,
         get: () => {
-          client ??= clientOf(pipeline, contract, { principal });
+          client ??= clientOf(calls, contract, { principal });
           return client;
         },
       });
@@ -74,21 +96,13 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     return all;
   };
 
-  const underWay = new Set<Promise<unknown>>();
-  const track = <T>(work: Promise<T>): Promise<T> => {
-    const settled = work.then(
-      () => undefined,
-      () => undefined,
-    );
-    underWay.add(settled);
-    void settled.then(() => underWay.delete(settled));
-    return work;
-  };
-
-  let closing: Promise<void> | undefined;
   const close = async () => {
     await Promise.all(relays.map((relay) => relay.stop()));
-    await Promise.all(underWay);
+    await pipeline.answered();
+    await parts.background.ended();
+    const enough = new AbortController();
+    await Promise.race([pipeline.ended(), clock.sleep(GRACE_MS, enough.signal).catch(() => undefined)]);
+    enough.abort();
     await ports.bus.close();
     await closeHttp(ports);
     await store.close();
@@ -96,27 +110,34 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
 
   const app: Armature = {
     as: (principal) => clients(toPrincipal(principal)) as never,
-    call: (id, input, request) =>
-      track(pipeline.call(id, input, { ...request, principal: toPrincipal(request.principal) })),
-    stream: (id, input, request) =>
-      pipeline.stream(id, input, { ...request, principal: toPrincipal(request.principal) }),
+    call: async (id, input, { principal, ...options }) => calls.call(id, input, fromOutside(principal, options)),
+    stream: (id, input, { principal, ...options }) => calls.stream(id, input, fromOutside(principal, options)),
     operations,
     authenticate: (apiKey) => parts.authenticator.authenticate(apiKey),
-    oauthCallback: (parameters) => track(oauthCallback(parts, parameters)),
+    oauthCallback: (parameters) => oauthCallback(parts.signer, calls, parameters),
     migrate,
     async ready() {
       await Promise.all([store.ping(), ports.bus.ping(), ports.secrets.ping()]);
     },
     on(type, listener) {
-      ports.lifecycle.on(type, listener);
-      return () => ports.lifecycle.off(type, listener);
+      // What a listener does wrong is not the call's: its change is committed by now.
+      const isolated: typeof listener = async (event) => {
+        try {
+          await listener(event);
+        } catch (error) {
+          ports.logger.error(`A listener to "${type}" failed`, { error: String(error) });
+        }
+      };
+      ports.lifecycle.on(type, isolated);
+      return () => ports.lifecycle.off(type, isolated);
     },
     async settled({ timeoutMs = 30_000 } = {}) {
       const giveUpAt = clock.now() + timeoutMs;
       for (;;) {
-        const progress = await Promise.all(relays.map((relay) => relay.look()));
-        if (!progress.includes(true)) return;
+        const found = await Promise.all(relays.map((relay) => relay.look()));
+        if (found.every((each) => each === "nothing")) return;
         if (clock.now() > giveUpAt) throw new DeadlineExceeded({ operation: "settled" });
+        if (!found.includes("progress")) await clock.sleep(LOOK_AGAIN_MS);
       }
     },
     close() {
@@ -128,7 +149,15 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   return app;
 }
 
-async function oauthCallback({ pipeline, signer }: Parts, query: URLSearchParams): Promise<CallbackResult> {
+function fromOutside(principal: PrincipalInput, options: CallOptions): CallRequest {
+  return { ...callOptions(options), principal: toPrincipal(principal) };
+}
+
+async function oauthCallback(
+  signer: AuthorizationSigner,
+  calls: Pick<Calls, "call" | "stream">,
+  query: URLSearchParams,
+): Promise<CallbackResult> {
   const { state, ...answer } = parse(callbackParameters, Object.fromEntries(query), "The authorization's answer");
   const claims = await signer.verify(state);
   if (claims === undefined) throw new AuthorizationInvalid({});
@@ -137,13 +166,17 @@ async function oauthCallback({ pipeline, signer }: Parts, query: URLSearchParams
     actor: { type: "system", id: "connectors.oauth-callback" },
     ...(claims.startedBy === null ? {} : { onBehalfOf: claims.startedBy }),
   };
-  const own = clientOf(pipeline, connectors, { principal, from: connectors.name }) as unknown as OwnClient<Connectors>;
+  const own = clientOf(calls, connectors, { principal, from: connectors.name }) as unknown as OwnClient<Connectors>;
   const { connector, returnTo } = await own.finishAuthorization({
     connectorId: claims.connectorId as `con_${string}`,
     nonce: claims.nonce,
     ...answer,
   });
-  return returnTo === undefined ? { connectorId: connector.id } : { connectorId: connector.id, returnTo };
+  if (returnTo === undefined) return { connectorId: connector.id };
+  const page = new URL(returnTo);
+  page.searchParams.set("connectorId", connector.id);
+  page.searchParams.set("status", connector.status);
+  return { connectorId: connector.id, returnTo: page.href };
 }
 
 // The default client keeps connections; one that a host brought is the host's to close.

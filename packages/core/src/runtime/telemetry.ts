@@ -1,4 +1,12 @@
-import { context, type Span, SpanKind, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
+import {
+  context,
+  isSpanContextValid,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+  trace,
+} from "@opentelemetry/api";
 import { ArmatureError } from "../kernel/errors.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { CallRequest } from "./call.ts";
@@ -40,9 +48,10 @@ export async function inSpan<T>(
 
 function traceOf(ids: Ids, span: Span, traceparent: string | undefined): Trace {
   const { traceId, spanId, traceFlags } = span.spanContext();
-  // The no-operation tracer hands on the parent's context; then the ids are ours to make.
-  if (!span.isRecording()) return continueTrace(ids, traceparent);
-  return { traceId, traceparent: `00-${traceId}-${spanId}-${traceFlags === TraceFlags.SAMPLED ? "01" : "00"}` };
+  const own = `00-${traceId}-${spanId}-${(traceFlags & TraceFlags.SAMPLED) === 0 ? "00" : "01"}`;
+  if (span.isRecording()) return { traceId, traceparent: own };
+  // Not sampled, or no SDK (its tracer hands on the parent's context): the span's id is ours to make.
+  return continueTrace(ids, isSpanContextValid(span.spanContext()) ? own : traceparent);
 }
 
 function remoteParent(traceparent: string | undefined) {

@@ -33,6 +33,8 @@ interface Tracked {
 interface Part {
   readonly tracked: Map<string, Promise<Tracked>>;
   readonly settled: Map<string, Tracked>;
+  /** Came out of a search: part of the commit only when they have changed. */
+  readonly found: Map<string, Tracked>;
   readonly messages: SentCommand[];
   readonly audit: AuditRow[];
   idempotency: IdempotencyWrite | undefined;
@@ -72,6 +74,12 @@ export class UnitOfWork {
     let tracked = part.tracked.get(key);
     if (tracked === undefined) {
       tracked = this.#fetch(context, ref).then((stored): Tracked => {
+        // In the meantime it may have been found, or made.
+        const known = part.settled.get(key) ?? part.found.get(key);
+        if (known !== undefined) {
+          part.settled.set(key, known);
+          return known;
+        }
         const aggregate = stored === undefined ? undefined : restoreAggregate(new type(id), stored);
         const entry = { ref, loadedVersion: stored?.version ?? 0, aggregate };
         part.settled.set(key, entry);
@@ -85,7 +93,7 @@ export class UnitOfWork {
   add<A extends AggregateRoot>(context: string, aggregate: A): A {
     const part = this.#part(context);
     const ref = { type: (aggregate.constructor as unknown as AggregateClass).definition.type, id: aggregate.id };
-    const known = part.settled.get(keyOf(ref));
+    const known = part.settled.get(keyOf(ref)) ?? part.found.get(keyOf(ref));
     if (known?.aggregate !== undefined && known.aggregate !== aggregate) throw new AlreadyExists(ref);
     const entry: Tracked = { ref, loadedVersion: 0, aggregate };
     part.settled.set(keyOf(ref), entry);
@@ -93,7 +101,20 @@ export class UnitOfWork {
     return aggregate;
   }
 
+  /** An aggregate out of a search; what was loaded or found before is given as it stands. */
+  found<A extends AggregateRoot>(context: string, type: AggregateClass<A>, stored: StoredAggregate): A {
+    const part = this.#part(context);
+    const ref = { type: stored.type, id: stored.id };
+    const key = keyOf(ref);
+    const known = (part.settled.get(key) ?? part.found.get(key))?.aggregate;
+    if (known !== undefined) return known as A;
+    const aggregate = restoreAggregate(new type(stored.id), stored);
+    part.found.set(key, { ref, loadedVersion: stored.version, aggregate });
+    return aggregate;
+  }
+
   send(context: string, message: SentCommand): void {
+    assertStorable(message.input, this.#call);
     this.#part(context).messages.push(message);
   }
 
@@ -122,7 +143,12 @@ export class UnitOfWork {
 
   #toPart(context: string, part: Part): CommitPart {
     const events: StoredEvent[] = [];
-    const aggregates = [...part.settled.values()].map((tracked) => this.#toChange(context, tracked, events));
+    const changed = [...part.found].filter(
+      ([key, { aggregate }]) => !part.settled.has(key) && pendingEvents(aggregate!).length > 0,
+    );
+    const aggregates = [...part.settled.values(), ...changed.map(([, tracked]) => tracked)].map((tracked) =>
+      this.#toChange(context, tracked, events),
+    );
     return {
       context,
       aggregates,
@@ -169,6 +195,7 @@ export class UnitOfWork {
       part = {
         tracked: new Map(),
         settled: new Map(),
+        found: new Map(),
         messages: [],
         audit: [],
         idempotency: undefined,
@@ -207,12 +234,12 @@ export class UnitOfWork {
   }
 }
 
-// PostgreSQL's jsonb cannot hold these; a state or event that does is a defect of the context that made it.
+// PostgreSQL's jsonb cannot hold these; one that does is a defect of the context that made it.
 function assertStorable(value: JsonObject, call: CallInfo): void {
   if (!isStorable(value))
     throw new InternalError(
       { traceId: call.trace.traceId },
-      { cause: new TypeError("A state or event holds text with NUL or a lone surrogate.") },
+      { cause: new TypeError("A state, event or message holds text with NUL or a lone surrogate.") },
     );
 }
 

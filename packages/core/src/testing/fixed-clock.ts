@@ -9,8 +9,11 @@ export interface FixedClock extends Clock {
   advance(ms: number): Promise<void>;
   /** How many are asleep. */
   readonly sleeping: number;
-  /** Resolves as soon as at least `count` are asleep: what a test waits for before it advances. */
-  untilSleeping(count?: number): Promise<void>;
+  /**
+   * Resolves as soon as at least `count` are asleep who wake within `withinMs` (however late, when absent): what a test
+   * waits for before it advances. Every call under way sleeps until its deadline.
+   */
+  untilSleeping(count?: number, withinMs?: number): Promise<void>;
 }
 
 interface Sleeper {
@@ -23,7 +26,7 @@ export function fixedClock(start: Instant | number = "2026-01-01T00:00:00.000Z")
   let now = typeof start === "number" ? start : Date.parse(start);
   if (!Number.isFinite(now)) throw new TypeError(`"${start}" is no time to start a clock at.`);
   const sleepers = new Set<Sleeper>();
-  const watchers = new Set<{ readonly count: number; resolve(): void }>();
+  const watchers = new Set<{ readonly count: number; readonly withinMs: number; resolve(): void }>();
 
   const nextDue = (until: number): Sleeper | undefined => {
     let first: Sleeper | undefined;
@@ -32,6 +35,8 @@ export function fixedClock(start: Instant | number = "2026-01-01T00:00:00.000Z")
       if (sleeper.due <= until && (first === undefined || sleeper.due < first.due)) first = sleeper;
     return first;
   };
+
+  const sleepingWithin = (ms: number) => [...sleepers].filter(({ due }) => due - now <= ms).length;
 
   return {
     now: () => now,
@@ -53,7 +58,7 @@ export function fixedClock(start: Instant | number = "2026-01-01T00:00:00.000Z")
         signal?.addEventListener("abort", abort, { once: true });
         sleepers.add(sleeper);
         for (const watcher of watchers) {
-          if (sleepers.size < watcher.count) continue;
+          if (sleepingWithin(watcher.withinMs) < watcher.count) continue;
           watchers.delete(watcher);
           watcher.resolve();
         }
@@ -72,10 +77,10 @@ export function fixedClock(start: Instant | number = "2026-01-01T00:00:00.000Z")
     get sleeping() {
       return sleepers.size;
     },
-    untilSleeping: (count = 1) =>
+    untilSleeping: (count = 1, withinMs = Number.POSITIVE_INFINITY) =>
       new Promise((resolve) => {
-        if (sleepers.size >= count) return resolve();
-        watchers.add({ count, resolve });
+        if (sleepingWithin(withinMs) >= count) return resolve();
+        watchers.add({ count, withinMs, resolve });
       }),
   };
 }

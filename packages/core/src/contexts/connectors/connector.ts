@@ -89,6 +89,11 @@ export class Connector extends AggregateRoot<ConnectorState, ConnectorEvent> {
     return pending;
   }
 
+  /** Makes an authorization that is under way void. Without effect when there is none. */
+  voidAuthorization(at: Instant): void {
+    if (this.state.pending !== null) this.raise(AuthorizationReturned, { connectorId: this.id, at });
+  }
+
   /** Connects, when not connected. */
   connect(
     connection: {

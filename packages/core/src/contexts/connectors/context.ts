@@ -7,17 +7,13 @@ import type { Party, Principal } from "../../kernel/principal.ts";
 import { jsonSchema, tryParse } from "../../kernel/schema.ts";
 import { identity, TenantSuspended } from "../identity/contract.ts";
 import { Connector } from "./connector.ts";
-import type {
-  AnyConnectorAction,
-  ConnectorActionContext,
-  ConnectorDefinition,
-  OAuth2Auth,
-} from "./connector-definition.ts";
+import type { ConnectorActionContext, ConnectorDefinition, Idempotency, OAuth2Auth } from "./connector-definition.ts";
 import {
   ActionUnknown,
   AuthenticationUnsupported,
   AuthorizationInvalid,
   AuthorizationRefused,
+  ConnectorAlreadyConnected,
   type Connectors,
   type ConnectorView,
   connectors,
@@ -27,7 +23,7 @@ import {
 } from "./contract.ts";
 import { type Credential, credentialName, sealCredential } from "./credential.ts";
 import { authorizationUrl, exchangeCode } from "./oauth.ts";
-import type { AuthorizationSigner, DetachedCalls } from "./ports.ts";
+import type { AuthorizationSigner, Background, DetachedCalls } from "./ports.ts";
 import { providerClient } from "./provider-client.ts";
 import { TokenKeeper } from "./token-keeper.ts";
 
@@ -39,6 +35,7 @@ export interface ConnectorsOptions {
   readonly providers: readonly ConnectorDefinition[];
   readonly signer: AuthorizationSigner;
   readonly detached: DetachedCalls;
+  readonly background: Background;
   /** The callback that providers send browsers back to, where an authorization names none. */
   readonly redirectUri: string | undefined;
   /** Origins that the callback may send a browser on to. */
@@ -50,7 +47,7 @@ const AUTHORIZATION_MS = 10 * 60_000;
 
 /** Tenants' connections to providers, and the actions that run through them. */
 export function connectorsContext(options: ConnectorsOptions) {
-  const tokens = new TokenKeeper(options.detached);
+  const tokens = new TokenKeeper(options.detached, options.background);
   const providers = new Map(options.providers.map((definition) => [definition.id, definition]));
   if (providers.size !== options.providers.length) throw new TypeError("Two connectors have the same id.");
   const views = options.providers.map(toProviderView);
@@ -66,18 +63,14 @@ export function connectorsContext(options: ConnectorsOptions) {
     return definition.auth.oauth2;
   };
 
-  /** Runs something at the provider with the connector's credential. */
-  const reach = async (
+  /** The provider with the connector's credential, for one action. */
+  const reach = (
     ctx: Ctx,
     connectorId: ConnectorId,
-    action: Pick<AnyConnectorAction, "idempotency">,
-  ): Promise<ConnectorActionContext> => {
-    const { provider, credential } = await ctx.use(connectors).credentialOf({ connectorId });
-    const call = {
-      definition: definitionOf(provider),
-      ref: { connectorId, credential },
-      idempotency: action.idempotency,
-    };
+    { provider, credential }: { readonly provider: string; readonly credential: string },
+    idempotency: Idempotency,
+  ): ConnectorActionContext => {
+    const call = { definition: definitionOf(provider), ref: { connectorId, credential }, idempotency };
     return { http: providerClient(ctx, tokens, call), idempotencyKey: ctx.callId, signal: ctx.signal };
   };
 
@@ -86,6 +79,7 @@ export function connectorsContext(options: ConnectorsOptions) {
     connectorId: ConnectorId,
     provider: string,
     value: Credential,
+    isNew: boolean,
   ): Promise<ConnectorView> => {
     const credential = credentialName(connectorId, ctx.newId("crd"));
     await ctx.secrets.put(ctx.tenant, credential, sealCredential(value), 0);
@@ -96,9 +90,12 @@ export function connectorsContext(options: ConnectorsOptions) {
         authentication: value.type,
         credential,
         scopes: value.type === "oauth2" ? value.scopes : [],
+        isNew,
       });
     } catch (error) {
-      await ctx.secrets.delete(ctx.tenant, credential);
+      // After any other error the connection may have been noted, and then it needs the credential.
+      if (error instanceof ConnectorAlreadyConnected || error instanceof NotFound)
+        await ctx.secrets.delete(ctx.tenant, credential);
       throw error;
     }
   };
@@ -187,7 +184,7 @@ export function connectorsContext(options: ConnectorsOptions) {
           ctx.signal,
           () => ctx.clock.now(),
         );
-        const connector = await store(ctx, connectorId, provider, token);
+        const connector = await store(ctx, connectorId, provider, token, false);
         return returnTo === undefined ? { connector } : { connector, returnTo };
       },
 
@@ -195,10 +192,10 @@ export function connectorsContext(options: ConnectorsOptions) {
         const definition = definitionOf(input.provider);
         if (definition.auth.apiKey === undefined)
           throw new AuthenticationUnsupported({ provider: definition.id, authentication: "api-key" });
-        const connectorId = input.connectorId ?? (ctx.newId("con") as ConnectorId);
         // Nothing is made under an id that a caller has thought up.
-        if (input.connectorId !== undefined) await ctx.use(connectors).get({ connectorId });
-        return store(ctx, connectorId, definition.id, { type: "api-key", key: input.apiKey });
+        const isNew = input.connectorId === undefined;
+        const connectorId = input.connectorId ?? (ctx.newId("con") as ConnectorId);
+        return store(ctx, connectorId, definition.id, { type: "api-key", key: input.apiKey }, isNew);
       },
 
       disconnect: async ({ connectorId }, ctx) => {
@@ -207,14 +204,13 @@ export function connectorsContext(options: ConnectorsOptions) {
       },
 
       check: async ({ connectorId }, ctx) => {
-        const { provider } = await ctx.use(connectors).credentialOf({ connectorId });
-        return {
-          account: await definitionOf(provider).health(await reach(ctx, connectorId, { idempotency: "natural" })),
-        };
+        const held = await ctx.use(connectors).credentialOf({ connectorId });
+        return { account: await definitionOf(held.provider).health(reach(ctx, connectorId, held, "natural")) };
       },
 
       invoke: async ({ connectorId, action: name, input }, ctx) => {
-        const { provider } = await ctx.use(connectors).credentialOf({ connectorId });
+        const held = await ctx.use(connectors).credentialOf({ connectorId });
+        const { provider } = held;
         const action = Object.hasOwn(definitionOf(provider).actions, name)
           ? definitionOf(provider).actions[name]
           : undefined;
@@ -223,7 +219,7 @@ export function connectorsContext(options: ConnectorsOptions) {
         // A cut-off attempt may have reached a provider that would do it again.
         if (ctx.attempt > 1 && action.idempotency === "none") throw new UnknownOutcome({ operation: id });
         const args = parse(action.input, input, `The input of ${id}`);
-        const returned = await action.run(args, await reach(ctx, connectorId, action));
+        const returned = await action.run(args, reach(ctx, connectorId, held, action.idempotency));
         const result = tryParse(action.output, returned);
         if (!result.ok) throw new CorruptData({ subject: `The output of ${id}`, issues: [...result.issues] });
         return { result: (result.value ?? null) as InvokeResult };
@@ -239,10 +235,13 @@ export function connectorsContext(options: ConnectorsOptions) {
         return returnTo === undefined ? { provider, redirectUri } : { provider, redirectUri, returnTo };
       },
 
-      recordConnected: async ({ connectorId, ...connection }, ctx) => {
-        const connector = (await ctx.tryLoad(Connector, connectorId)) ?? ctx.add(new Connector(connectorId));
-        if (connector.version > 0) await ofProvider(connector, definitionOf(connection.provider));
+      recordConnected: async ({ connectorId, isNew, ...connection }, ctx) => {
+        const connector = isNew
+          ? ctx.add(new Connector(connectorId))
+          : await ofProvider(ctx.load(Connector, connectorId), definitionOf(connection.provider));
+        const replaced = isNew ? null : connector.state.credential;
         connector.connect({ ...connection, by: partyOf(ctx.principal) }, ctx.now);
+        if (replaced !== null) ctx.send(connectors, "forgetCredential", { connectorId, credential: replaced });
         return toView(connector);
       },
 
@@ -261,11 +260,13 @@ export function connectorsContext(options: ConnectorsOptions) {
 
     subscriptions: (on) => [
       on(TenantSuspended, { consumer: "connectors.disconnect-all" }, async (_event, ctx) => {
-        for (const status of ["connected", "needs-reauthorization"]) {
+        for (const status of ["connected", "needs-reauthorization", "authorizing"]) {
           let after: string | undefined;
           do {
             const page = await ctx.find(Connector, { where: { status }, limit: 200, after });
-            for (const { id } of page.items) disconnect(await ctx.load(Connector, id), ctx);
+            for (const connector of page.items)
+              if (status === "authorizing") connector.voidAuthorization(ctx.now);
+              else disconnect(connector, ctx);
             after = page.next;
           } while (after !== undefined);
         }
@@ -291,10 +292,7 @@ function disconnect(
   if (credential !== null) ctx.send(connectors, "forgetCredential", { connectorId: connector.id, credential });
 }
 
-async function ofProvider(
-  loading: Connector | Promise<Connector>,
-  definition: ConnectorDefinition,
-): Promise<Connector> {
+async function ofProvider(loading: Promise<Connector>, definition: ConnectorDefinition): Promise<Connector> {
   const connector = await loading;
   if (connector.state.provider !== definition.id)
     throw new NotFound({ type: `${definition.id} connector`, id: connector.id });

@@ -34,6 +34,7 @@ export const AuthorizationStarted = defineEvent("connector.authorization_started
   }),
 });
 
+/** The authorization is over: the provider's answer came, or can no longer be taken. */
 export const AuthorizationReturned = defineEvent("connector.authorization_returned", {
   version: 1,
   data: z.object({ connectorId, at }),
@@ -347,6 +348,8 @@ const contract = defineContract(
         authentication: z.enum(["oauth2", "api-key"]),
         credential: z.string(),
         scopes: z.array(z.string()),
+        /** Whether the connector is made with it. */
+        isNew: z.boolean(),
       }),
       output: connectorView,
       errors: [ConnectorAlreadyConnected],

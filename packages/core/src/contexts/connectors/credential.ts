@@ -8,6 +8,8 @@ const oauth2Credential = z.object({
   accessToken: z.string(),
   /** Milliseconds; absent when the provider did not say. */
   expiresAt: z.number().optional(),
+  /** When it is renewed instead of used: a little before its end. */
+  renewAt: z.number().optional(),
   refreshToken: z.string().optional(),
   scopes: z.array(z.string()),
   /** Written before a refresh token is used: when the process dies now, the next one knows why the token is dead. */

@@ -3,10 +3,13 @@ import { ArmatureError } from "../../kernel/errors.ts";
 import { ProviderAnsweredGarbage } from "../../kernel/port-errors.ts";
 import type { HttpClient } from "../../kernel/ports.ts";
 import type { ConnectorDefinition, OAuth2Auth } from "./connector-definition.ts";
-import { AuthorizationInvalid, AuthorizationRefused, ProviderFailed } from "./contract.ts";
+import { AuthorizationInvalid, AuthorizationRefused, ProviderFailed, ProviderLimited } from "./contract.ts";
 import type { OAuthToken } from "./credential.ts";
+import { retryAfter } from "./retry-after.ts";
 
 const TOKEN_TIMEOUT_MS = 15_000;
+/** A token this close to its end is renewed before it is used; one that lives for seconds only, in its last quarter. */
+const EARLY_MS = 5_000;
 
 /** The provider's token endpoint said no, in OAuth's terms. */
 export class TokenRefused extends Error {
@@ -72,7 +75,7 @@ export async function exchangeCode(
     );
     return toToken(await oauth.processAuthorizationCodeResponse(server(auth), client(auth), response), auth, now());
   } catch (error) {
-    const refused = toRefusal(oauth, definition, error);
+    const refused = toRefusal(oauth, definition, error, now());
     if (refused instanceof TokenRefused)
       throw new AuthorizationRefused({ provider: definition.id, error: refused.error });
     throw refused;
@@ -109,7 +112,7 @@ export async function refreshToken(
       scopes: renewed.scopes.length > 0 ? renewed.scopes : token.scopes,
     };
   } catch (error) {
-    throw toRefusal(oauth, definition, error);
+    throw toRefusal(oauth, definition, error, now());
   }
 }
 
@@ -158,25 +161,30 @@ function toToken(answer: OAuth.TokenEndpointResponse, auth: OAuth2Auth, now: num
   return {
     type: "oauth2",
     accessToken: answer.access_token,
-    ...(answer.expires_in === undefined ? {} : { expiresAt: now + answer.expires_in * 1000 }),
+    ...(answer.expires_in === undefined ? {} : lifetime(answer.expires_in * 1000, now)),
     ...(answer.refresh_token === undefined ? {} : { refreshToken: answer.refresh_token }),
     scopes: answer.scope === undefined ? [...auth.scopes] : answer.scope.split(" ").filter((scope) => scope !== ""),
   };
 }
 
+function lifetime(ms: number, now: number): Pick<OAuthToken, "expiresAt" | "renewAt"> {
+  return { expiresAt: now + ms, renewAt: now + ms - Math.min(EARLY_MS, ms / 4) };
+}
+
 // What the library throws may quote the answer; ours say only what kind of thing went wrong.
-function toRefusal(oauth: typeof OAuth, definition: ConnectorDefinition, error: unknown): Error {
+function toRefusal(oauth: typeof OAuth, definition: ConnectorDefinition, error: unknown, now: number): Error {
   if (error instanceof ArmatureError) return error;
-  if (error instanceof oauth.ResponseBodyError) {
-    if (error.status >= 500) return new ProviderFailed({ provider: definition.id, status: error.status });
-    return new TokenRefused(word(error.error), error.error_description);
-  }
-  if (error instanceof oauth.WWWAuthenticateChallengeError) return new TokenRefused("invalid_client", undefined);
+  const provider = definition.id;
   const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof Response && cause.status >= 500)
-    return new ProviderFailed({ provider: definition.id, status: cause.status });
+  const response = error instanceof oauth.ResponseBodyError ? error.response : cause;
+  if (response instanceof Response && response.status >= 500)
+    return new ProviderFailed({ provider, status: response.status });
+  if (response instanceof Response && response.status === 429)
+    return new ProviderLimited({ provider, retryAfterMs: retryAfter(response, now) ?? 1_000 });
+  if (error instanceof oauth.ResponseBodyError) return new TokenRefused(word(error.error), error.error_description);
+  if (error instanceof oauth.WWWAuthenticateChallengeError) return new TokenRefused("invalid_client", undefined);
   return new ProviderAnsweredGarbage({
-    host: definition.id,
+    host: provider,
     reason: "the token endpoint's answer is not a token response",
   });
 }

@@ -29,3 +29,6 @@ export type DetachedCalls = (caller: {
   readonly traceparent: string;
   readonly correlationId: string;
 }) => OwnClient<Connectors>;
+
+/** Remembers work that nobody waits for, so that the application does not close before it has ended. */
+export type Background = <T>(work: Promise<T>) => Promise<T>;

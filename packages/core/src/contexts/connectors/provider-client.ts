@@ -13,6 +13,7 @@ import {
   ProviderRefused,
 } from "./contract.ts";
 import type { Credential } from "./credential.ts";
+import { retryAfter } from "./retry-after.ts";
 import type { CredentialRef, HeldCredential, TokenKeeper } from "./token-keeper.ts";
 
 type Ctx = Omit<ActionContext<Connectors, never>, "use">;
@@ -90,7 +91,7 @@ class Exchange {
     const { definition } = this.#call;
     await this.#takeTokens();
     if (method !== "GET") this.#changed = true;
-    const url = new URL(definition.http.baseUrl + path);
+    const url = below(definition.http.baseUrl, path);
     for (const [name, value] of Object.entries(request.query ?? {}))
       if (value !== undefined) url.searchParams.set(name, String(value));
     const headers = {
@@ -189,19 +190,19 @@ function isPassing(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** `Retry-After` as milliseconds from now: seconds or an HTTP date (RFC 9110, 10.2.3). */
-export function retryAfter(answer: Pick<HttpResponse, "headers">, now: number): number | undefined {
-  const value = answer.headers.get("retry-after")?.trim();
-  if (value === undefined || value === "") return undefined;
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Number(value) * 1000, 24 * 3_600_000);
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), 24 * 3_600_000);
-}
-
 function credentialHeader(definition: ConnectorDefinition, credential: Credential): Record<string, string> {
   if (credential.type === "oauth2") return { authorization: `Bearer ${credential.accessToken}` };
   const { header, prefix } = definition.auth.apiKey ?? { header: "authorization", prefix: "Bearer " };
   return { [header]: `${prefix}${credential.key}` };
+}
+
+// A path that was put together from a caller's text must not lead the credential elsewhere.
+function below(baseUrl: string, path: string): URL {
+  const base = new URL(`${baseUrl}/`);
+  const url = new URL(baseUrl + path);
+  if (!path.startsWith("/") || url.origin !== base.origin || !url.pathname.startsWith(base.pathname))
+    throw new TypeError("A path of a provider's action must begin with a slash and stay below the base URL.");
+  return url;
 }
 
 function lowerCase(headers: Readonly<Record<string, string>> = {}): Record<string, string> {

@@ -8,10 +8,12 @@ import type { ConnectorDefinition, OAuth2Auth } from "./connector-definition.ts"
 import { ConnectorNeedsReauthorization, ConnectorNotConnected, type Connectors, ProviderFailed } from "./contract.ts";
 import { type Credential, type OAuthToken, openCredential, sealCredential } from "./credential.ts";
 import { refreshToken, TokenRefused } from "./oauth.ts";
-import type { DetachedCalls } from "./ports.ts";
+import type { Background, DetachedCalls } from "./ports.ts";
 
-/** A token this close to its end is renewed before it is used. */
-const EARLY_MS = 5_000;
+/** How long, and with which waits, a renewed token is tried to be stored: the one that it replaces works no more. */
+const STORE_FOR_MS = 30_000;
+const STORE_WAIT_MS = 100;
+const STORE_MAX_WAIT_MS = 2_000;
 /** Short, and renewed while the provider answers, so that a crash blocks nobody for long. */
 const LEASE_MS = 5_000;
 const WAIT_MS = 50;
@@ -46,9 +48,11 @@ export interface HeldCredential {
 export class TokenKeeper {
   readonly #renewals = new Map<string, Promise<HeldCredential>>();
   readonly #detached: DetachedCalls;
+  readonly #background: Background;
 
-  constructor(detached: DetachedCalls) {
+  constructor(detached: DetachedCalls, background: Background) {
     this.#detached = detached;
+    this.#background = background;
   }
 
   /**
@@ -65,7 +69,7 @@ export class TokenKeeper {
     const alone: Ctx = { ...ctx, signal: new AbortController().signal, own: this.#detached(ctx) };
     const renewal = this.#renew(alone, definition, ref, stale).finally(() => this.#renewals.delete(key));
     this.#renewals.set(key, renewal);
-    return renewal;
+    return this.#background(renewal);
   }
 
   async #renew(
@@ -77,41 +81,40 @@ export class TokenKeeper {
     const giveUpAt = ctx.clock.now() + 60_000;
     for (;;) {
       const lease = await ctx.lease.acquire(`connector-token:${ctx.tenant}:${ref.credential}`, LEASE_MS);
-      // Somebody else is at it, or has just finished: what they store is what we wait for.
-      const held = await read(ctx, ref);
-      if (isGood(held, ctx.clock, stale)) {
-        await lease?.release();
-        return held;
-      }
-      if (lease !== undefined) {
-        const renewed = await this.#renewUnderLease(ctx, definition, ref, held, lease);
+      try {
+        // Somebody else is at it, or has just finished: what they store is what we wait for.
+        const held = await read(ctx, ref);
+        if (isGood(held, ctx.clock, stale)) return held;
+        const renewed = lease && (await renewUnderLease(ctx, definition, ref, held, lease));
         if (renewed !== undefined) return renewed;
+      } finally {
+        // One that cannot be given back lapses.
+        await lease?.release().catch(() => undefined);
       }
       if (ctx.clock.now() > giveUpAt) throw new ProviderFailed({ provider: definition.id, status: 0 });
       await ctx.clock.sleep(WAIT_MS);
     }
   }
+}
 
-  // Undefined when somebody else wrote in the meantime: then their token is looked at.
-  async #renewUnderLease(
-    ctx: Ctx,
-    definition: ConnectorDefinition,
-    ref: CredentialRef,
-    held: HeldCredential,
-    lease: HeldLease,
-  ): Promise<HeldCredential | undefined> {
-    const over = new AbortController();
-    const keeping = keepLease(ctx.clock, lease, over.signal);
-    try {
-      return await rotate(ctx, definition, ref, held);
-    } catch (error) {
-      if (error instanceof SecretVersionConflict) return undefined;
-      throw error;
-    } finally {
-      over.abort();
-      await keeping;
-      await lease.release();
-    }
+// Undefined when somebody else wrote in the meantime: then their token is looked at.
+async function renewUnderLease(
+  ctx: Ctx,
+  definition: ConnectorDefinition,
+  ref: CredentialRef,
+  held: HeldCredential,
+  lease: HeldLease,
+): Promise<HeldCredential | undefined> {
+  const over = new AbortController();
+  const keeping = keepLease(ctx.clock, lease, over.signal);
+  try {
+    return await rotate(ctx, definition, ref, held);
+  } catch (error) {
+    if (error instanceof SecretVersionConflict) return undefined;
+    throw error;
+  } finally {
+    over.abort();
+    await keeping;
   }
 }
 
@@ -135,9 +138,24 @@ async function rotate(
     if (!(error instanceof TokenRefused)) throw error;
     return refused(ctx, definition, auth, ref, version, interrupted, error);
   }
-  const stored = await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(renewed), version);
+  const stored = await storeRenewed(ctx, ref, renewed, version);
   await note(ctx, ref, renewed);
   return { version: stored, credential: renewed };
+}
+
+// The provider has forgotten the old token: a store that stumbles now is tried again before the new one is given up.
+async function storeRenewed(ctx: Ctx, ref: CredentialRef, renewed: OAuthToken, version: number): Promise<number> {
+  const giveUpAt = ctx.clock.now() + STORE_FOR_MS;
+  for (let wait = STORE_WAIT_MS; ; wait = Math.min(2 * wait, STORE_MAX_WAIT_MS)) {
+    try {
+      return await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(renewed), version);
+    } catch (error) {
+      // Also when an attempt arrived and only its answer was lost: then what is stored is read again.
+      if (error instanceof SecretVersionConflict || ctx.clock.now() + wait >= giveUpAt) throw error;
+      ctx.log.warn("A renewed token could not be stored and is tried again", { connectorId: ref.connectorId });
+    }
+    await ctx.clock.sleep(wait);
+  }
 }
 
 // The provider said no. Somebody else may have rotated before us: their token is in the store then.
@@ -159,8 +177,8 @@ async function refused(
   });
   if (auth.classifyTokenError(error.error, error.description) === "dead")
     return broken(ctx, ref, interrupted ? "interrupted" : "refused");
-  // It may work later, and the refresh token was not used up: the intent is taken back.
-  if (now.credential.type === "oauth2") {
+  // It may work later, and the refresh token was not used up: the intent is taken back, but not that of a crash before.
+  if (now.credential.type === "oauth2" && !interrupted) {
     const { rotationBegun: _begun, ...before } = now.credential;
     await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(before), version);
   }
@@ -198,7 +216,7 @@ async function read(ctx: Caller, ref: CredentialRef): Promise<HeldCredential> {
 function isGood({ version, credential }: HeldCredential, clock: Clock, stale: number | undefined): boolean {
   if (credential.type === "api-key") return true;
   if (credential.rotationBegun !== undefined || version === stale) return false;
-  return credential.expiresAt === undefined || credential.expiresAt - EARLY_MS > clock.now();
+  return credential.renewAt === undefined || credential.renewAt > clock.now();
 }
 
 async function keepLease(clock: Clock, lease: HeldLease, until: AbortSignal): Promise<void> {

@@ -23,7 +23,7 @@ const as = (user: string, tenant = "acme") => app.as({ tenant, user }).identity;
 /** Outcomes of calls of which one loses the race, and sleeps before it tries again. */
 async function race(calls: readonly Promise<unknown>[]) {
   const outcomes = Promise.allSettled(calls);
-  await clock.untilSleeping();
+  await clock.untilSleeping(1, 200);
   await clock.advance(200);
   return outcomes;
 }
