@@ -81,8 +81,10 @@ export function secretStoreSuite(
       const values = Array.from({ length: 8 }, (_, index) => `writer ${index}`);
       const versions = await Promise.all(values.map((value) => secrets.put(tenant, "key", new Secret(value))));
       expect([...versions].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+      expect(await reveal(tenant, "key")).toBe(values[versions.indexOf(8)]);
+      // A version may be kept no longer; it may never be somebody else's.
       for (const [index, version] of versions.entries())
-        expect(await reveal(tenant, "key", version)).toBe(values[index]);
+        expect([values[index], undefined]).toContain(await reveal(tenant, "key", version));
     });
 
     test("tenants never see, list, overwrite or delete each other's secrets", async () => {
