@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 import type { Fence, Page } from "./markdown.ts";
@@ -22,9 +22,7 @@ export function writeSnippets(
   root: string,
   snippets: readonly Snippet[],
 ): { readonly files: readonly string[]; remove(): void } {
-  const folder = path.join(root, ".snippets");
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder);
+  const folder = mkdtempSync(path.join(root, ".snippets-"));
   const files = snippets.map((snippet) => {
     const file = path.join(folder, `${snippet.file.replaceAll(/[^A-Za-z0-9]+/g, "-")}-${snippet.line}.ts`);
     // Made a module, and moved down to the line that it has on its page.
