@@ -66,7 +66,8 @@ export class Database {
     if (statement === undefined) {
       const parameters = values.map((_, index) => `$${index + 1}`).join(", ");
       const text = `SELECT ${key}(${parameters}) AS answer`;
-      statement = this.#prepare ? { name: key.replaceAll('"', ""), text } : { text };
+      // At most 63 characters, and not a name that a host would give a statement of its own.
+      statement = this.#prepare ? { name: `@${key.replaceAll('"', "")}`, text } : { text };
       this.#statements.set(key, statement);
     }
     return { ...statement, values };

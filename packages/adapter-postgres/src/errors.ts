@@ -32,12 +32,11 @@ export class StoreFailed extends defineError("store.failed", {
     `The database failed in ${operation} (SQLSTATE ${sqlState}${object === "" ? "" : `, ${object}`}).`,
 }) {}
 
-/** `migrate()` may not do what it has to. */
+/** `migrate()` cannot do what it has to. */
 export class MigrationRefused extends defineError("store.migration_refused", {
   kind: "forbidden",
   details: z.object({ reason: z.string() }),
-  message: ({ reason }) =>
-    `The database refused the migration: ${reason}. It needs a role that may create schemas and roles.`,
+  message: ({ reason }) => `The database cannot be migrated: ${reason}.`,
 }) {}
 
 /** Another process works on the directory of an embedded database. */

@@ -35,7 +35,7 @@ export interface FreshDatabase {
 
 /** A database of its own for a test file, so that files can run at the same time. */
 export async function freshDatabase(
-  options: { readonly owner?: (name: string) => string } = {},
+  options: { readonly owner?: (name: string) => string; readonly clause?: string } = {},
 ): Promise<FreshDatabase> {
   const name = `armature_test_${randomBytes(6).toString("hex")}`;
   const pools: Pool[] = [];
@@ -51,7 +51,9 @@ export async function freshDatabase(
 
   const owner = options.owner?.(name);
   if (owner !== undefined) await onServer([`CREATE ROLE "${owner}" LOGIN CREATEROLE`]);
-  await onServer([`CREATE DATABASE "${name}"${owner === undefined ? "" : ` OWNER "${owner}"`}`]);
+  await onServer([
+    `CREATE DATABASE "${name}"${owner === undefined ? "" : ` OWNER "${owner}"`} ${options.clause ?? ""}`,
+  ]);
   const address = new URL(serverUrl);
   address.pathname = `/${name}`;
   return {

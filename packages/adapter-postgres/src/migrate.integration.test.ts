@@ -138,6 +138,14 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
     });
   });
 
+  it("is refused on a database that cannot hold every text", async () => {
+    const database = await fresh({ clause: "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0" });
+    await expect(storeOn(database).migrate([orders])).rejects.toMatchObject({
+      code: "store.migration_refused",
+      message: "The database cannot be migrated: its encoding is LATIN1 and has to be UTF8.",
+    });
+  });
+
   it("is refused when the role that its functions should have could step over row-level security", async () => {
     const database = await fresh();
     await database.pool.query(`CREATE ROLE "${database.name}_owner" BYPASSRLS`);

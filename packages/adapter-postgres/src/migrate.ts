@@ -72,12 +72,23 @@ async function inTransaction(client: Queryable, migration: Migration): Promise<v
     await client.query({ text: "SELECT pg_advisory_xact_lock(hashtextextended('armature.migrate', 0))" });
     // Looked at again under the lock: somebody else may have done it while we waited.
     const missing = await missingSteps(client, migration);
+    await refuseUnfit(client);
     if (missing.length > 0) await asFunctionOwner(client, migration.roles, () => apply(client, missing));
     await client.query({ text: "COMMIT" });
   } catch (error) {
     await client.query({ text: "ROLLBACK" }).catch(() => undefined); // the first error is the one to tell of
     throw error;
   }
+}
+
+async function refuseUnfit(client: Queryable): Promise<void> {
+  const { rows } = await client.query({
+    text: "SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding",
+  });
+  const { version, encoding } = rows[0] as { readonly version: number; readonly encoding: string };
+  if (version < 150000) throw new MigrationRefused({ reason: "PostgreSQL 15 or newer is needed" });
+  // Bytes of other encodings do not sort by code point, and cannot hold every text.
+  if (encoding !== "UTF8") throw new MigrationRefused({ reason: `its encoding is ${encoding} and has to be UTF8` });
 }
 
 /** Lets the session act as the roles for the time of the migration, if it could not anyway. */
@@ -211,6 +222,9 @@ function fingerprintOf(step: Step): string {
 
 function refusalOf(error: unknown): ArmatureError {
   // What a server says about a refused definition names roles and schemas and holds no row.
-  if (sqlStateOf(error) === "42501" && error instanceof Error) return new MigrationRefused({ reason: error.message });
+  if (sqlStateOf(error) === "42501" && error instanceof Error)
+    return new MigrationRefused({
+      reason: `${error.message} (migrating takes a role that may create schemas and roles)`,
+    });
   return typedError(error, "armature", "migrate");
 }

@@ -41,8 +41,9 @@ export function pglite(options: PgliteOptions = {}): StoreAdapter {
       migrate(await pool(), { contexts, roles: rolesOf("armature"), appRole: await roleOf(database) }),
     close: async () => {
       closed = true;
-      await (await opened?.catch(() => undefined))?.close();
-      opened = undefined;
+      const open = opened?.catch(() => undefined);
+      opened = undefined; // a second close has nothing to do
+      await (await open)?.close();
     },
   });
 }
