@@ -2,27 +2,16 @@ import { lookup } from "node:dns";
 import type { LookupFunction } from "node:net";
 import type { Agent, buildConnector } from "undici";
 import { type Clock, systemClock } from "../kernel/clock.ts";
-import { InvalidInput } from "../kernel/errors.ts";
-import {
-  AddressRefused,
-  ProviderAnsweredGarbage,
-  ProviderTimedOut,
-  ProviderUnreachable,
-} from "../kernel/port-errors.ts";
+import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../kernel/port-errors.ts";
 import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
-import { addressRefusal, checkedLookup, isAddress, type ResolveHost } from "./address-guard.ts";
+import { checkedLookup, type ResolveHost } from "./address-guard.ts";
 import { httpFailure } from "./http-failure.ts";
+import { checkHeaders, checkUrl } from "./http-request.ts";
 import { ReceivedResponse } from "./received-response.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BYTES = 10 * 1024 * 1024;
 const MAX_CONNECTIONS_PER_ORIGIN = 128;
-
-// The connection's own business. `host` also sets the name that TLS checks.
-const OWN_HEADERS = new Set([
-  ...["connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer"],
-  ...["transfer-encoding", "upgrade"],
-]);
 
 export interface GuardedHttpClientOptions {
   /**
@@ -65,7 +54,7 @@ export class GuardedHttpClient implements HttpClient {
   }
 
   async send(request: HttpRequest): Promise<HttpResponse> {
-    const url = this.#checkUrl(request.url);
+    const url = checkUrl(request.url, this.#allowed);
     const headers = checkHeaders(request, this.#userAgent);
     const { signal, timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = request;
     signal?.throwIfAborted();
@@ -104,20 +93,6 @@ export class GuardedHttpClient implements HttpClient {
   async close(): Promise<void> {
     this.#closed = true;
     await (await this.#transport)?.agent.close();
-  }
-
-  #checkUrl(text: string): URL {
-    const url = URL.parse(text);
-    if (url === null)
-      throw new InvalidInput({ subject: "The request", issues: [{ path: "url", message: "is not a URL" }] });
-    const refuse = (reason: string) => new AddressRefused({ host: url.host, reason });
-    if (url.protocol !== "https:" && url.protocol !== "http:") throw refuse("only http and https can be called");
-    if (url.username !== "" || url.password !== "") throw refuse("the URL holds a user name or a password");
-    if (this.#allowed.has(url.origin)) return url;
-    const reason = isAddress(url.hostname) ? addressRefusal(url.hostname) : undefined;
-    if (reason !== undefined) throw refuse(reason);
-    if (url.protocol === "http:") throw refuse("plain http goes only to origins that the host has listed");
-    return url;
   }
 
   async #open(): Promise<Transport> {
@@ -169,25 +144,6 @@ function checkOrigin(origin: string): string {
     // Without what stands beside the host: it may be a password.
     throw new TypeError(`An allowed origin must read like "https://crm.example:8443": see "${url?.host ?? "no URL"}".`);
   return origin;
-}
-
-function checkHeaders(request: HttpRequest, userAgent: string): Headers {
-  const headers = new Headers({ "user-agent": userAgent });
-  const refuse = (path: string, message: string) =>
-    new InvalidInput({ subject: "The request", issues: [{ path, message }] });
-  for (const [name, value] of Object.entries(request.headers ?? {})) {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw refuse("headers", "hold a name that HTTP does not allow");
-    if (OWN_HEADERS.has(name.toLowerCase())) throw refuse(`headers.${name}`, "is set by the client itself");
-    try {
-      headers.set(name, value);
-    } catch {
-      // Without the cause: its message quotes the value.
-      throw refuse(`headers.${name}`, "has a value that HTTP does not allow");
-    }
-  }
-  if (request.body !== undefined && (request.method === "GET" || request.method === "HEAD"))
-    throw refuse("body", `cannot go with ${request.method}`);
-  return headers;
 }
 
 // Counts decoded bytes, so that a small compressed body cannot become a large one.
