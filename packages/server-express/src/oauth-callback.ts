@@ -16,12 +16,9 @@ export async function oauthCallback(app: HttpApp, query: string): Promise<Handle
         subject: "The authorization's answer",
         issues: [{ path: "", message: "holds a parameter more than once" }],
       });
-  const { connectorId, returnTo } = await app.oauthCallback(parameters);
+  const { returnTo } = await app.oauthCallback(parameters);
   if (returnTo === undefined) return page(200, "Connected", "The connection is made. You can close this window.");
-  const location = new URL(returnTo);
-  location.searchParams.set("connectorId", connectorId);
-  location.searchParams.set("status", "connected");
-  return { status: 303, headers: { ...pageHeaders, "content-length": "0", location: location.href } };
+  return { status: 303, headers: { ...pageHeaders, "content-length": "0", location: returnTo } };
 }
 
 /** The page for a person whose authorization did not work out. */

@@ -31,7 +31,9 @@ export const serverPaths: Readonly<Record<string, JsonObject>> = {
     tags: ["server"],
     summary: "Shows this document.",
     security: [],
-    responses: { 200: { description: "The document.", content: { "application/json": { schema: true } } } },
+    responses: {
+      200: { description: "The document.", content: { "application/json": { schema: { type: "object" } } } },
+    },
   },
   "/oauth/callback": {
     operationId: "server.oauthCallback",

@@ -20,7 +20,6 @@ import { SchemaComponents } from "./openapi-schemas.ts";
 import { serverPaths, sharedComponents } from "./openapi-server.ts";
 import { statusOf, typeOf } from "./problem.ts";
 import { pathParametersOf, usesQueryString } from "./request-input.ts";
-import { textField } from "./text-fields.ts";
 
 /** What the document says that no contract knows. */
 export interface OpenApiOptions {
@@ -90,13 +89,11 @@ function describe(
   const changes = operation.kind === "command" || operation.kind === "action";
   const parameter = (name: string, where: "path" | "query") => {
     const { description, ...schema } = properties[name] as JsonObject;
-    const many = where === "query" && textField(input, properties[name]!)?.many === true;
     return {
       name,
       in: where,
       required: where === "path" || required.includes(name),
       ...(typeof description === "string" ? { description } : {}),
-      ...(many ? { style: "form", explode: true } : {}),
       schema,
     };
   };
@@ -147,13 +144,13 @@ function successOf(
   if (output === undefined) return { 204: { description: "Done." } };
   const schema = components.inline(output, "output", `${id}.output`);
   if (kind !== "stream") return { 200: { description: "Done.", content: { "application/json": { schema } } } };
-  const item = components.add(`${id}.item`, schema);
   const description =
-    "Server-sent events. The data of each is an item as JSON (`x-item-schema`) and its id the cursor to resume from. " +
-    "An event `end` says that the stream is over, an event `problem` that it failed; without either it was cut off.";
-  return {
-    200: { description, content: { "text/event-stream": { schema: { type: "string" }, "x-item-schema": item } } },
-  };
+    "Server-sent events. The data of each is an item as JSON (the schema is that of one item) and its id the cursor to " +
+    "resume from. An event `end` says that the stream is over, an event `problem` that it failed; without either it was " +
+    "cut off.";
+  const item = components.add(`${id}.item`, schema);
+  const events = { type: "string", contentMediaType: "application/json", contentSchema: item };
+  return { 200: { description, content: { "text/event-stream": { schema: events } } } };
 }
 
 function generalErrors(

@@ -1,13 +1,14 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Armature } from "@armature/core";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { armatureRouter, type RouterOptions } from "./armature-router.ts";
+import type { HttpApp } from "./http-exchange.ts";
 import { refuseMalformed } from "./malformed-requests.ts";
 
 export interface StartOptions extends Omit<RouterOptions, "closing"> {
-  readonly app: Armature;
+  /** The app to serve. It is closed with the server. */
+  readonly app: HttpApp & { close(): Promise<void> };
   /** 127.0.0.1 when absent. */
   readonly host?: string | undefined;
   /** A free one when 0 or absent. */

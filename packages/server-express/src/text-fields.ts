@@ -29,23 +29,28 @@ const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
  */
 export function textField(root: JsonObject, schema: JsonObject): TextField | undefined {
   const accepted = accepts(root, schema as Node);
-  const items = accepted.items.map((item) => textField(root, item));
-  const item = items.find((each) => each !== undefined);
-  const scalar = accepted.text || accepted.number || accepted.boolean;
+  // A list of lists has no spelling here, so what is inside of an item's own items does not matter.
+  const item = accepted.items.map((each) => accepts(root, each)).find(isScalar);
+  const scalar = isScalar(accepted);
   if (!scalar && item === undefined) return undefined;
-  const readOne = (text: string): unknown => {
-    if (accepted.anyText) return text;
-    if (accepted.number && NUMBER.test(text) && Number.isFinite(Number(text))) return Number(text);
-    if (accepted.boolean && (text === "true" || text === "false")) return text === "true";
-    return text;
-  };
   return {
     many: item !== undefined,
     read: (values) => {
-      if (item === undefined || (scalar && values.length === 1)) return readOne(values[0]!);
-      return values.map((value) => item.read([value]));
+      if (item === undefined || (scalar && values.length === 1)) return readOne(accepted, values[0]!);
+      return values.map((value) => readOne(item, value));
     },
   };
+}
+
+function readOne(accepted: Accepted, text: string): unknown {
+  if (accepted.anyText) return text;
+  if (accepted.number && NUMBER.test(text) && Number.isFinite(Number(text))) return Number(text);
+  if (accepted.boolean && (text === "true" || text === "false")) return text === "true";
+  return text;
+}
+
+function isScalar({ text, number, boolean }: Accepted): boolean {
+  return text || number || boolean;
 }
 
 interface Accepted {
