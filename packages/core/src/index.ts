@@ -10,6 +10,7 @@ export {
   connectorAction,
   defineConnector,
   type Idempotency,
+  type LimitedRequest,
   type OAuth2Auth,
   oauth2,
   type ProviderAccount,
@@ -17,6 +18,7 @@ export {
   type ProviderLimit,
   type ProviderRequest,
   type Risk,
+  type TokenAnswer,
   type TokenErrorMeaning,
 } from "./contexts/connectors/connector-definition.ts";
 export {

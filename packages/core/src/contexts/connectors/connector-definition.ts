@@ -17,7 +17,12 @@ export interface OAuth2Auth {
   readonly parameters: Readonly<Record<string, string>>;
   /** Says what a refusal of the token endpoint means, where the provider's word differs from RFC 6749's. */
   readonly classifyTokenError: (error: string, description: string | undefined) => TokenErrorMeaning;
+  /** The scopes that a token answer says were granted, where it does not say so in RFC 6749's `scope`. */
+  readonly grantedScopes: (answer: TokenAnswer) => readonly string[] | undefined;
 }
+
+/** What a token endpoint answered, by member. */
+export type TokenAnswer = Readonly<Record<string, unknown>>;
 
 /** `dead`: the grant is gone, a person must authorize again. `again`: the same request may succeed later. */
 export type TokenErrorMeaning = "dead" | "again";
@@ -39,6 +44,7 @@ export function oauth2(
     readonly clientAuthentication?: OAuth2Auth["clientAuthentication"];
     readonly parameters?: OAuth2Auth["parameters"];
     readonly classifyTokenError?: OAuth2Auth["classifyTokenError"];
+    readonly grantedScopes?: OAuth2Auth["grantedScopes"];
   },
 ): OAuth2Auth {
   const { clientSecret } = options;
@@ -49,7 +55,13 @@ export function oauth2(
     clientAuthentication: options.clientAuthentication ?? "basic",
     parameters: options.parameters ?? {},
     classifyTokenError: options.classifyTokenError ?? ((error) => (error === "invalid_grant" ? "dead" : "again")),
+    grantedScopes: options.grantedScopes ?? scopeOf,
   };
+}
+
+// RFC 6749, 3.3: separated by spaces.
+function scopeOf({ scope }: TokenAnswer): readonly string[] | undefined {
+  return typeof scope === "string" ? scope.split(" ").filter((each) => each !== "") : undefined;
 }
 
 /** Declares how a provider takes an API key. */
@@ -62,6 +74,17 @@ export interface ProviderLimit extends Bucket {
   readonly name: string;
   /** Whether each connection has the limit for itself, or the whole app shares it over all tenants. */
   readonly per: "connector" | "app";
+  /** Which requests count against it; all of them when absent. */
+  readonly appliesTo?: (request: LimitedRequest) => boolean;
+}
+
+/** What a limit may tell requests apart by. */
+export interface LimitedRequest {
+  readonly method: HttpRequest["method"];
+  /** As the action gave it, below the base URL. */
+  readonly path: string;
+  /** How the connection authenticates. */
+  readonly authentication: "oauth2" | "api-key";
 }
 
 export interface ProviderRequest<Out> {
@@ -159,8 +182,13 @@ export interface ConnectorDefinition<
     readonly timeoutMs: number;
     /** How often a request that may be repeated is tried. */
     readonly attempts: number;
-    /** The provider's own notion of a failure, where it is not the status: a failure in HTTP 200. */
+    /**
+     * The provider's own notion of a failure, where it is not the status: a failure in HTTP 200. Of a refusal (4xx),
+     * the provider's word for it. A fixed word, never a sentence of the answer: that may quote what was sent.
+     */
     readonly failure: (response: HttpResponse, request: HttpRequest) => string | undefined;
+    /** How long to wait after a 429 or 5xx, in milliseconds, where the provider says it otherwise than by `Retry-After`. */
+    readonly retryAfter: (response: HttpResponse) => number | undefined;
   };
   /** Proves that the credential works, and says whose it is. */
   readonly health: (ctx: ConnectorActionContext) => Promise<ProviderAccount>;
@@ -194,6 +222,7 @@ export function defineConnector<const Actions extends Readonly<Record<string, An
       timeoutMs: options.http.timeoutMs ?? 20_000,
       attempts: options.http.attempts ?? 4,
       failure: options.http.failure ?? (() => undefined),
+      retryAfter: options.http.retryAfter ?? (() => undefined),
     },
   });
 }

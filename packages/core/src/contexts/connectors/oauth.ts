@@ -73,7 +73,12 @@ export async function exchangeCode(
       answer.codeVerifier,
       through(oauth, http, signal),
     );
-    return toToken(await oauth.processAuthorizationCodeResponse(server(auth), client(auth), response), auth, now());
+    return toToken(
+      await oauth.processAuthorizationCodeResponse(server(auth), client(auth), response),
+      auth,
+      auth.scopes,
+      now(),
+    );
   } catch (error) {
     const refused = toRefusal(oauth, definition, error, now());
     if (refused instanceof TokenRefused)
@@ -104,13 +109,10 @@ export async function refreshToken(
       token.refreshToken ?? "",
       through(oauth, http, signal),
     );
-    const renewed = toToken(await oauth.processRefreshTokenResponse(server(auth), client(auth), response), auth, now());
+    const answered = await oauth.processRefreshTokenResponse(server(auth), client(auth), response);
+    const renewed = toToken(answered, auth, token.scopes, now());
     // A provider that does not rotate sends no new refresh token: the old one stays.
-    return {
-      ...renewed,
-      refreshToken: renewed.refreshToken ?? token.refreshToken,
-      scopes: renewed.scopes.length > 0 ? renewed.scopes : token.scopes,
-    };
+    return { ...renewed, refreshToken: renewed.refreshToken ?? token.refreshToken };
   } catch (error) {
     throw toRefusal(oauth, definition, error, now());
   }
@@ -157,13 +159,20 @@ function through(oauth: typeof OAuth, http: HttpClient, signal: AbortSignal) {
   };
 }
 
-function toToken(answer: OAuth.TokenEndpointResponse, auth: OAuth2Auth, now: number): OAuthToken {
+function toToken(
+  answer: OAuth.TokenEndpointResponse,
+  auth: OAuth2Auth,
+  asked: readonly string[],
+  now: number,
+): OAuthToken {
+  const granted = auth.grantedScopes(answer) ?? [];
   return {
     type: "oauth2",
     accessToken: answer.access_token,
     ...(answer.expires_in === undefined ? {} : lifetime(answer.expires_in * 1000, now)),
     ...(answer.refresh_token === undefined ? {} : { refreshToken: answer.refresh_token }),
-    scopes: answer.scope === undefined ? [...auth.scopes] : answer.scope.split(" ").filter((scope) => scope !== ""),
+    // What is not said is as it was asked for (RFC 6749, 5.1), or as it was before (6).
+    scopes: [...(granted.length > 0 ? granted : asked)],
   };
 }
 

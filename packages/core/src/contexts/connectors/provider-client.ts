@@ -3,7 +3,13 @@ import { LimitExceeded } from "../../kernel/errors.ts";
 import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../../kernel/port-errors.ts";
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
-import type { ConnectorDefinition, Idempotency, ProviderClient, ProviderRequest } from "./connector-definition.ts";
+import type {
+  ConnectorDefinition,
+  Idempotency,
+  LimitedRequest,
+  ProviderClient,
+  ProviderRequest,
+} from "./connector-definition.ts";
 import {
   type Connectors,
   CredentialRefused,
@@ -89,7 +95,7 @@ class Exchange {
     repeatable: boolean,
   ): Promise<Outcome> {
     const { definition } = this.#call;
-    await this.#takeTokens();
+    await this.#takeTokens({ method, path, authentication: held.credential.type });
     if (method !== "GET") this.#changed = true;
     const url = below(definition.http.baseUrl, path);
     for (const [name, value] of Object.entries(request.query ?? {}))
@@ -119,9 +125,10 @@ class Exchange {
   }
 
   // Our own picture of the provider's limits, so that they are waited for and not run into.
-  async #takeTokens(): Promise<void> {
+  async #takeTokens(request: LimitedRequest): Promise<void> {
     const { definition, ref } = this.#call;
     for (const limit of definition.http.limits) {
+      if (limit.appliesTo?.(request) === false) continue;
       const key =
         limit.per === "app"
           ? `provider:${definition.id}:${limit.name}`
@@ -146,9 +153,9 @@ class Exchange {
     const { definition } = this.#call;
     const { status } = answer;
     if (status >= 300 && status < 400) throw new ProviderRedirected({ provider: definition.id, status });
-    if (status >= 400) throw new ProviderRefused({ provider: definition.id, status });
     const reason = definition.http.failure(answer, { method, url: answer.url });
-    if (reason !== undefined) throw new ProviderRefused({ provider: definition.id, status, reason });
+    if (status >= 400 || reason !== undefined)
+      throw new ProviderRefused({ provider: definition.id, status, ...(reason === undefined ? {} : { reason }) });
     const parsed = tryParse(request.schema, answer.bytes().length === 0 ? undefined : answer.json());
     if (parsed.ok) return parsed.value;
     const where = parsed.issues.slice(0, 3).map((issue) => issue.path || "the answer itself");
@@ -159,8 +166,11 @@ class Exchange {
   }
 
   #wait(outcome: Outcome, attempt: number): number {
-    const asked = "answer" in outcome ? retryAfter(outcome.answer, this.#ctx.clock.now()) : undefined;
-    if (asked !== undefined) return asked;
+    if ("answer" in outcome) {
+      const { answer } = outcome;
+      const asked = retryAfter(answer, this.#ctx.clock.now()) ?? this.#call.definition.http.retryAfter(answer);
+      if (asked !== undefined) return asked;
+    }
     const jitter = 0.5 + this.#ctx.random(1)[0]! / 512;
     return BACKOFF_MS * 2 ** (attempt - 1) * jitter;
   }
