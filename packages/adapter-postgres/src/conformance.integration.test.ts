@@ -1,6 +1,6 @@
 import { leaseSuite, storeSuite } from "@armature/conformance";
 import type { StoreAdapter } from "@armature/core";
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
 import { pglite } from "./pglite.ts";
 import { postgres } from "./postgres.ts";
@@ -13,6 +13,32 @@ storeSuite("PGlite", () => lent(embedded));
 leaseSuite("PGlite", async () => {
   await embedded.migrate([]);
   return { lease: embedded.lease };
+});
+
+describe("The one connection of PGlite", () => {
+  const orders = { tenant: "acme", context: "after_refusals" };
+
+  it("is there for the next call, whatever happened in the one before", async () => {
+    await embedded.migrate([{ name: orders.context, aggregates: [{ type: "order", index: [] }] }]);
+    const refusals = [
+      () => embedded.migrate([{ name: "public", aggregates: [] }]),
+      () => embedded.migrate([{ name: "fine", aggregates: [{ type: "order", index: ["not fine"] }] }]),
+      () => embedded.load({ tenant: "acme", context: "missing" }, []),
+      () => embedded.find(orders, { type: "order", limit: -5 }),
+      () => embedded.records.put(orders, "key", { text: "\u0000" }, 0),
+    ];
+    for (const refusal of refusals) {
+      await expect(refusal()).rejects.toThrow();
+      await embedded.ping();
+    }
+  });
+
+  it("is shared by calls that come at once", async () => {
+    const keys = Array.from({ length: 40 }, (_, at) => `key-${at}`);
+    await Promise.all(keys.map((key) => embedded.records.put(orders, key, { key }, 0)));
+    const found = await Promise.all(keys.map((key) => embedded.records.get(orders, key)));
+    expect(found.map((each) => each?.value)).toEqual(keys.map((key) => ({ key })));
+  });
 });
 
 describe.skipIf(await withoutServer())("with a server", () => {

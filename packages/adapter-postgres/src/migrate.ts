@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ArmatureError, StoredContext } from "@armature/core";
+import { ArmatureError, type StoredContext } from "@armature/core";
 import { commitFunctions, leaseFunctions, sharedCommit } from "./commit-sql.ts";
 import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
@@ -41,6 +41,7 @@ export interface Migration {
 
 /** Creates or upgrades what is missing, in one transaction; several processes may do so at the same time. */
 export async function migrate(pool: ConnectionPool, migration: Migration): Promise<void> {
+  for (const context of migration.contexts) contextSteps(context, migration.roles, migration.appRole); // refuses bad names
   for (let attempt = 1; ; attempt += 1) {
     const client = await connect(pool);
     let broken = false;
@@ -48,7 +49,7 @@ export async function migrate(pool: ConnectionPool, migration: Migration): Promi
       if ((await missingSteps(client, migration)).length > 0) await inTransaction(client, migration);
       return;
     } catch (error) {
-      broken = breaksConnection(error) && sqlStateOf(error) !== "XX000";
+      broken = !(error instanceof ArmatureError) && breaksConnection(error) && sqlStateOf(error) !== "XX000";
       // Roles belong to the whole server, so a migration of another database can be in the way.
       if (attempt < 5 && (isLostRace(error) || ["XX000", "23505"].includes(sqlStateOf(error) ?? ""))) continue;
       throw refusalOf(error);

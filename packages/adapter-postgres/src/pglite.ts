@@ -72,7 +72,13 @@ async function start(directory: string | undefined, lock: DirectoryLock | undefi
   const pool = new Pool({ ...createPgConfig(db), max: 1, idleTimeoutMillis: 0 });
   pool.on("error", () => {}); // the next call tells
   return {
-    pool,
+    // There is only this one connection, and no other to be had: it is kept whatever happens.
+    pool: {
+      connect: async () => {
+        const client = await pool.connect();
+        return { query: (config) => client.query(config), release: () => client.release() };
+      },
+    },
     close: async () => {
       await pool.end();
       await db.close();
