@@ -13,6 +13,8 @@ const children = new Set<ChildProcess>();
 /** A process that the demo started. */
 export interface Running {
   readonly pid: number;
+  /** What it has printed so far. */
+  log(): string;
   /** Ends it: by SIGTERM, which it may answer, or by SIGKILL, which it cannot. */
   end(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
@@ -44,12 +46,12 @@ export async function startAnswering(
   let log = "";
   for (const stream of [child.stdout!, child.stderr!])
     stream.on("data", (chunk: Buffer) => {
-      log = (log + chunk.toString()).slice(-4000);
+      log += chunk.toString();
     });
-  const running = handle(child);
+  const running = handle(child, () => log);
   for (;;) {
     if (child.exitCode !== null || child.signalCode !== null)
-      throw new Surprise(`The server ended before it was ready:\n${log}`);
+      throw new Surprise(`The server ended before it was ready:\n${log.slice(-4000)}`);
     const answer = await fetch(readyUrl).catch(() => undefined);
     if (answer?.ok === true) return running;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -99,9 +101,10 @@ function launch(
   return child;
 }
 
-function handle(child: ChildProcess): Running {
+function handle(child: ChildProcess, log: () => string = () => ""): Running {
   return {
     pid: child.pid!,
+    log,
     async end(signal = "SIGTERM") {
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill(signal);
