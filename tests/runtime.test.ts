@@ -1,0 +1,11 @@
+import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
+import { idempotencyScenarios } from "./scenarios/idempotency.ts";
+import { pipelineScenarios } from "./scenarios/pipeline.ts";
+import { inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
+
+const places = [inMemoryPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
+
+for (const kind of places) {
+  pipelineScenarios(kind);
+  idempotencyScenarios(kind);
+}

@@ -1,0 +1,62 @@
+import { randomBytes } from "node:crypto";
+import { pglite, postgres } from "@armature/adapter-postgres";
+import type { StoreAdapter } from "@armature/core";
+import { inMemory } from "@armature/core/in-memory";
+import { dropAll, freshDatabase } from "../../packages/adapter-postgres/src/fresh-database.ts";
+
+/** Somewhere to keep things in, that several applications can open one after the other or side by side. */
+export interface Place {
+  readonly name: string;
+  /** A store as another process would open it. Closing it leaves what it holds, and the place. */
+  open(): Promise<StoreAdapter>;
+  close(): Promise<void>;
+}
+
+/** What makes a place for one test file. */
+export interface PlaceKind {
+  readonly name: string;
+  make(): Promise<Place>;
+}
+
+export const inMemoryPlace: PlaceKind = {
+  name: "in memory",
+  make: async () => {
+    const store = inMemory();
+    return { name: "in memory", open: async () => keptOpen(store), close: () => store.close() };
+  },
+};
+
+/** One process only: applications share the instance. */
+export const pglitePlace: PlaceKind = {
+  name: "PGlite",
+  make: async () => {
+    const store = pglite();
+    return { name: "PGlite", open: async () => keptOpen(store), close: () => store.close() };
+  },
+};
+
+export const postgresPlace: PlaceKind = {
+  name: "PostgreSQL",
+  make: async () => {
+    const database = await freshDatabase();
+    return {
+      name: "PostgreSQL",
+      open: async () => postgres({ pool: database.pool, rolePrefix: database.name }),
+      close: () => dropAll([database]),
+    };
+  },
+};
+
+/** One key for all: what one application seals the next one opens. */
+export const keyEncryptionKey = randomBytes(32).toString("base64");
+
+/** The store without its `close`. */
+function keptOpen(store: StoreAdapter): StoreAdapter {
+  return new Proxy(store, {
+    get(target, key) {
+      if (key === "close") return async () => undefined;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
