@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest";
+import { help, readCommand } from "./command-line.ts";
+import { CommandRefused } from "./command-refused.ts";
+
+describe("the command line", () => {
+  test.each([
+    [[], { name: "start" }],
+    [["start"], { name: "start" }],
+    [["migrate"], { name: "migrate" }],
+    [["--help"], { name: "help" }],
+    [["key", "create", "-h"], { name: "help" }],
+    [["-v"], { name: "version" }],
+    [["tenant", "create", "acme"], { name: "tenant create", tenant: "acme", displayName: undefined }],
+    [
+      ["tenant", "create", "acme", "--name", "Acme Inc."],
+      { name: "tenant create", tenant: "acme", displayName: "Acme Inc." },
+    ],
+    [
+      ["key", "create", "--tenant", "acme", "--user", "ann", "--role", "owner"],
+      {
+        name: "key create",
+        request: {
+          tenant: "acme",
+          account: { type: "user", id: "ann" },
+          role: "owner",
+          limitedTo: undefined,
+          name: "armature-server",
+        },
+      },
+    ],
+    [
+      [
+        "key",
+        "create",
+        "--tenant=acme",
+        "--service=ci",
+        "--limited-to=a:read, b:read",
+        "--limited-to=c:*",
+        "--name=CI",
+      ],
+      {
+        name: "key create",
+        request: {
+          tenant: "acme",
+          account: { type: "service", id: "ci" },
+          role: undefined,
+          limitedTo: ["a:read", "b:read", "c:*"],
+          name: "CI",
+        },
+      },
+    ],
+  ])("%j is understood", (args, command) => {
+    expect(readCommand(args)).toEqual(command);
+  });
+
+  test.each([
+    [["tennant", "create"], 'There is no command "tennant create".'],
+    [["tenant"], 'There is no command "tenant".'],
+    [["tenant", "create"], "tenant create needs the tenant's id."],
+    [["tenant", "create", "acme", "globex"], '"globex" means nothing here.'],
+    [["start", "now"], 'There is no command "start now".'],
+    [["start", "--role", "owner"], "--role means nothing here."],
+    [["key", "create", "acme", "--user", "ann"], '"acme" means nothing here.'],
+    [["key", "create", "--user", "ann"], "key create needs --tenant."],
+    [["key", "create", "--tenant", "acme"], "key create needs --user or --service, and one of them only."],
+    [
+      ["key", "create", "--tenant", "acme", "--user", "ann", "--service", "ci"],
+      "key create needs --user or --service, and one of them only.",
+    ],
+    [["key", "create", "--tenant", "acme", "--colour", "red"], "Unknown option '--colour'."],
+  ])("%j is refused with what is wrong", (args, sentence) => {
+    const reading = () => readCommand(args);
+    expect(reading).toThrow(CommandRefused);
+    expect(reading).toThrow(sentence);
+  });
+
+  test("names every command and every variable in its help", () => {
+    for (const word of ["start", "migrate", "tenant create", "key create", "ARMATURE_KEY", "DATABASE_URL", "DATA_DIR"])
+      expect(help).toContain(word);
+  });
+});
