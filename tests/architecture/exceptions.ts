@@ -13,7 +13,6 @@ export const exceptions: Exceptions = {
       "packages/core/src/runtime/pipeline.ts": "the one way of every call: its steps are read together or not at all",
       "packages/core/src/runtime/relay.ts": "one loop over an outbox, and everything that can happen to an entry of it",
       "examples/demo/demo.ts": "a story told from top to bottom, as its reader watches it",
-      "tests/architecture/fixtures.ts": "one list: a deliberate violation of each rule",
     },
     domainNames: {
       "packages/core/src/contexts/identity/service-account.ts": "a service account is identity's word for a machine",

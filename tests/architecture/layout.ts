@@ -57,7 +57,7 @@ function* length(file: SourceFile, longFiles: LayoutExceptions["longFiles"]): Ge
     yield { rule: "file-length", file: file.path, detail: `has ${lines} lines and no reason to` };
 }
 
-const isList = (file: SourceFile): boolean => file.isTest || file.path.startsWith("packages/conformance/src/");
+const isList = (file: SourceFile): boolean => file.isTest || /^(?:tests|packages\/conformance\/src)\//.test(file.path);
 
 function* staleExceptions(tree: SourceTree, { longFiles, domainNames }: LayoutExceptions): Generator<Violation> {
   const lines = new Map(tree.files.map((file) => [file.path, file.text.trimEnd().split("\n").length]));

@@ -1,7 +1,8 @@
 import type { PrincipalInput } from "@armature/core";
 import { type Request, Router } from "express";
 import type { HttpApp } from "./http-exchange.ts";
-import { createHttpHandler, type HttpHandlerOptions } from "./http-handler.ts";
+import { createHttpHandler } from "./http-handler.ts";
+import type { HttpHandlerOptions } from "./http-handler-options.ts";
 import { serveNode } from "./node-adapter.ts";
 
 export interface RouterOptions extends HttpHandlerOptions {

@@ -15,7 +15,7 @@ import {
   headerOf,
   jsonResponse,
 } from "./http-exchange.ts";
-import type { HttpHandlerOptions } from "./http-handler.ts";
+import type { HttpHandlerOptions } from "./http-handler-options.ts";
 import { oauthCallback, refusalPage } from "./oauth-callback.ts";
 import { openApiDocument } from "./openapi.ts";
 import { problemOf, typedError } from "./problem.ts";

@@ -9,25 +9,10 @@ import {
   type HttpApp,
   type HttpHandler,
 } from "./http-exchange.ts";
-import type { OpenApiOptions } from "./openapi.ts";
+import type { HttpHandlerOptions } from "./http-handler-options.ts";
 import { problemOf, problemResponse, typedError } from "./problem.ts";
 import { requestIdOf, traceIdOf } from "./request-headers.ts";
 import type { Match, RouteTable } from "./routes.ts";
-
-export interface HttpHandlerOptions {
-  /** Gets one line a request, and what went wrong on our side. */
-  readonly logger?: Logger | undefined;
-  /** Longest body, in bytes; 1 MiB when absent. */
-  readonly bodyLimit?: number | undefined;
-  /** Longest time that a client may ask for with `armature-timeout`, in milliseconds; two minutes when absent. */
-  readonly maxTimeoutMs?: number | undefined;
-  /** How often a silent stream shows that it is alive, in milliseconds; 15 s when absent. */
-  readonly heartbeatMs?: number | undefined;
-  /** Aborted when the server begins to shut down: streams end, and `/ready` says so. */
-  readonly closing?: AbortSignal | undefined;
-  /** What `/openapi.json` says beside the operations. */
-  readonly openapi?: OpenApiOptions | undefined;
-}
 
 /**
  * Answers HTTP requests by the contracts of an app: every route, parameter, status and error follows from

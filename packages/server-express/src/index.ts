@@ -9,7 +9,8 @@ export {
   RouteUnknown,
 } from "./http-errors.ts";
 export type { HandlerRequest, HandlerResponse, HttpApp, HttpHandler, RequestHeaders } from "./http-exchange.ts";
-export { createHttpHandler, type HttpHandlerOptions } from "./http-handler.ts";
+export { createHttpHandler } from "./http-handler.ts";
+export type { HttpHandlerOptions } from "./http-handler-options.ts";
 export { type NodeRequestOptions, serveNode } from "./node-adapter.ts";
 export { type OpenApiOptions, openApiDocument } from "./openapi.ts";
 export { type PinoLoggerOptions, pinoLogger } from "./pino-logger.ts";
