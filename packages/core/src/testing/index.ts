@@ -1,5 +1,13 @@
 export { type FixedClock, fixedClock } from "./fixed-clock.ts";
 export { type Acted, type ExpectedEvent, type Fixed, type Given, given, type TestEvent } from "./given.ts";
 export { type Intercepted, type Interception, intercepted } from "./intercepted.ts";
+export { ProviderSimulator, type ProviderSimulatorOptions, type SimulatedHandler } from "./provider-simulator.ts";
+export { RecordedRequest } from "./recorded-request.ts";
 export { type LogEntry, type RecordingLogger, recordingLogger } from "./recording-logger.ts";
 export { sequentialIds } from "./sequential-ids.ts";
+export { type AnswerOptions, answer, type SimulatedAnswer } from "./simulated-answer.ts";
+export {
+  SimulatedAuthorizationServer,
+  type SimulatedAuthorizationServerOptions,
+  type SimulatedToken,
+} from "./simulated-authorization-server.ts";

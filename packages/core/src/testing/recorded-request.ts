@@ -14,11 +14,14 @@ const CREDENTIAL =
  * expectation, a log, `console.log`) hides what looks like a credential.
  */
 export class RecordedRequest {
-  readonly #request: HttpRequest;
-  readonly #url: URL;
+  readonly method: HttpRequest["method"];
+  readonly url: string;
+  /** The route's parameters, decoded: `id` of `GET https://api.crm.example/contacts/:id`. */
+  readonly params: Readonly<Record<string, string>>;
+  /** When it arrived, in milliseconds, by the simulator's clock. */
+  readonly at: number;
   readonly #headers: Headers;
-  readonly #at: number;
-  readonly #params: Readonly<Record<string, string>>;
+  readonly #body: HttpRequest["body"];
 
   constructor(recorded: {
     readonly request: HttpRequest;
@@ -27,23 +30,16 @@ export class RecordedRequest {
     readonly at: number;
     readonly params: Readonly<Record<string, string>>;
   }) {
-    this.#request = recorded.request;
-    this.#url = recorded.url;
+    this.method = recorded.request.method;
+    this.url = recorded.url.href;
+    this.params = recorded.params;
+    this.at = recorded.at;
     this.#headers = recorded.headers;
-    this.#at = recorded.at;
-    this.#params = recorded.params;
-  }
-
-  get method(): HttpRequest["method"] {
-    return this.#request.method;
-  }
-
-  get url(): string {
-    return this.#url.href;
+    this.#body = recorded.request.body;
   }
 
   get query(): URLSearchParams {
-    return new URLSearchParams(this.#url.searchParams);
+    return new URL(this.url).searchParams;
   }
 
   /** Headers as a client sends them, also those that it adds itself. */
@@ -51,18 +47,8 @@ export class RecordedRequest {
     return new Headers(this.#headers);
   }
 
-  /** The route's parameters, decoded: `id` of `GET https://api.crm.example/contacts/:id`. */
-  get params(): Readonly<Record<string, string>> {
-    return this.#params;
-  }
-
-  /** When it arrived, in milliseconds, by the simulator's clock. */
-  get at(): number {
-    return this.#at;
-  }
-
   text(): string {
-    const { body } = this.#request;
+    const body = this.#body;
     if (body instanceof Uint8Array) return new TextDecoder().decode(body);
     return body === undefined ? "" : String(body);
   }
@@ -79,9 +65,9 @@ export class RecordedRequest {
   /** Method and address, then headers and body, each on a line of its own. */
   toString(): string {
     const headers = [...this.#headers].map(([name, value]) => `${name}: ${PLAIN_HEADERS.has(name) ? value : REDACTED}`);
-    const url = new URL(this.#url);
+    const url = new URL(this.url);
+    const query = url.search === "" ? "" : `?${printedForm(url.searchParams)}`;
     url.search = "";
-    const query = this.#url.search === "" ? "" : `?${printedForm(this.#url.searchParams)}`;
     return [`${this.method} ${url.href}${query}`, ...headers, ...this.#printedBody()].join("\n  ");
   }
 
@@ -97,13 +83,13 @@ export class RecordedRequest {
   #printedBody(): string[] {
     const text = this.text();
     if (text === "") return [];
-    if (this.#request.body instanceof URLSearchParams || /form-urlencoded/.test(this.#headers.get("content-type") ?? ""))
+    if (this.#body instanceof URLSearchParams || /form-urlencoded/.test(this.#headers.get("content-type") ?? ""))
       return [printedForm(this.form())];
     try {
-      return [JSON.stringify(JSON.parse(text, (key, value) => (CREDENTIAL.test(key) ? REDACTED : value)))];
-    } catch {
-      return [`a body of ${text.length} characters`];
-    }
+      const parsed: unknown = JSON.parse(text, (key, value) => (CREDENTIAL.test(key) ? REDACTED : value));
+      if (typeof parsed === "object") return [JSON.stringify(parsed)];
+    } catch {}
+    return [`a body of ${text.length} characters`];
   }
 }
 

@@ -84,8 +84,8 @@ export class SimulatedAuthorizationServer {
     return callback(asked, { code });
   }
 
-  /** A person declines. */
-  deny(url: string | URL): URL {
+  /** A person refuses: gives the callback that says so. */
+  refuse(url: string | URL): URL {
     return callback(this.#check(url), { error: "access_denied" });
   }
 
@@ -113,15 +113,20 @@ export class SimulatedAuthorizationServer {
       ...(read("response_type") === "code" ? [] : ["response_type is not code"]),
       ...(read("client_id") === this.#options.clientId ? [] : ["client_id is another one"]),
       ...(URL.canParse(read("redirect_uri")) ? [] : ["redirect_uri is not a URL"]),
-      ...(read("code_challenge_method") === "S256" && read("code_challenge") !== "" ? [] : ["there is no S256 challenge"]),
+      ...(read("code_challenge_method") === "S256" && read("code_challenge") !== ""
+        ? []
+        : ["there is no S256 challenge"]),
       ...(read("state") === "" ? ["there is no state"] : []),
     ];
-    if (wrong.length > 0) throw new TypeError(`The authorization request is not one to show a person: ${wrong.join(", ")}.`);
+    if (wrong.length > 0)
+      throw new TypeError(`The authorization request is not one to show a person: ${wrong.join(", ")}.`);
     return {
       redirectUri: read("redirect_uri"),
       state: read("state"),
       challenge: read("code_challenge"),
-      scopes: read("scope").split(" ").filter((scope) => scope !== ""),
+      scopes: read("scope")
+        .split(" ")
+        .filter((scope) => scope !== ""),
     };
   }
 
@@ -138,7 +143,7 @@ export class SimulatedAuthorizationServer {
     const [id, secret] =
       basic === undefined
         ? [form.get("client_id"), form.get("client_secret")]
-        : Buffer.from(basic, "base64").toString().split(":").map(decodeURIComponent);
+        : Buffer.from(basic, "base64").toString().split(":").map(formDecoded);
     return id === this.#options.clientId && secret === this.#options.clientSecret;
   }
 
@@ -147,8 +152,10 @@ export class SimulatedAuthorizationServer {
     if (code === undefined || code.expiresAt <= this.#clock.now()) return refusal("invalid_grant");
     // Somebody else may have used it first: nothing that came of it can be trusted.
     if (code.used) code.grant.ended = true;
-    const challenge = createHash("sha256").update(form.get("code_verifier") ?? "").digest("base64url");
-    if (code.used || challenge !== code.challenge || form.get("redirect_uri") !== code.redirectUri)
+    const challenge = createHash("sha256")
+      .update(form.get("code_verifier") ?? "")
+      .digest("base64url");
+    if (code.grant.ended || challenge !== code.challenge || form.get("redirect_uri") !== code.redirectUri)
       return refusal("invalid_grant");
     code.used = true;
     return this.#issue(code.grant, this.#newRefreshToken(code.grant));
@@ -195,6 +202,11 @@ function callback({ redirectUri, state }: Asked, outcome: Readonly<Record<string
   const url = new URL(redirectUri);
   for (const [name, value] of Object.entries({ ...outcome, state })) url.searchParams.set(name, value);
   return url;
+}
+
+// RFC 6749, 2.3.1: both halves are written as in a form.
+function formDecoded(part: string): string {
+  return new URLSearchParams(`part=${part}`).get("part") ?? "";
 }
 
 // RFC 6749, 5.2.
