@@ -1,15 +1,17 @@
-// Looks at each package the way its users get it: packs it, reads what is in the archive, and imports every subpath
-// from the built files. Run it after `pnpm build`.
+// Looks at each package the way its users get it: packs it and reads what is in the archive, imports every subpath and
+// starts every command from the built files, and type-checks their declarations. Run it after `pnpm build`.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
+import ts from "typescript";
 
 const packages = path.join(path.dirname(import.meta.dirname), "packages");
 const scratch = mkdtempSync(path.join(tmpdir(), "armature-pack-"));
 const shell = process.platform === "win32";
 const problems = [];
+const entryPoints = [];
 
 for (const folder of readdirSync(packages)) {
   const directory = path.join(packages, folder);
@@ -18,8 +20,11 @@ for (const folder of readdirSync(packages)) {
   const before = problems.length;
   checkArchive(manifest, directory);
   const subpaths = checkImports(manifest, directory);
-  if (problems.length === before) console.log(`${manifest.name}: ${subpaths} entry points`);
+  checkCommands(manifest, directory);
+  entryPoints.push(...subpaths);
+  if (problems.length === before) console.log(`${manifest.name}: ${subpaths.length} entry points`);
 }
+checkDeclarations();
 
 rmSync(scratch, { recursive: true, force: true });
 for (const problem of problems) console.error(problem);
@@ -64,5 +69,41 @@ function checkImports(manifest, directory) {
       problems.push(`${subpath} cannot be imported from its built files:\n${error.stderr || error.message}`);
     }
   }
-  return subpaths.length;
+  return subpaths;
+}
+
+function checkCommands(manifest, directory) {
+  for (const [command, file] of Object.entries(manifest.bin ?? {})) {
+    try {
+      const options = { cwd: directory, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 };
+      const help = execFileSync(process.execPath, [path.join(directory, file), "--help"], options);
+      if (!help.includes(command)) problems.push(`${command} --help does not name it.`);
+    } catch (error) {
+      problems.push(`${command} --help fails:\n${error.stderr || error.message}`);
+    }
+  }
+}
+
+// As a host whose compiler looks into declarations too (`skipLibCheck: false`). Only ours are judged.
+function checkDeclarations() {
+  const before = problems.length;
+  const consumer = path.join(path.dirname(packages), "node_modules", ".armature-consumer.ts");
+  writeFileSync(consumer, entryPoints.map((each, index) => `export * as all${index} from "${each}";\n`).join(""));
+  const program = ts.createProgram([consumer], {
+    strict: true,
+    noEmit: true,
+    target: ts.ScriptTarget.ES2024,
+    lib: ["lib.es2024.d.ts", "lib.esnext.disposable.d.ts"],
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    types: ["node"],
+    typeRoots: [path.join(path.dirname(packages), "node_modules", "@types")],
+  });
+  const looked = program.getSourceFiles().filter(({ fileName }) => /\/packages\/[^/]+\/dist\//.test(fileName));
+  for (const file of [program.getSourceFile(consumer), ...looked])
+    for (const { messageText } of [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)])
+      problems.push(`${file.fileName}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`);
+  rmSync(consumer);
+  if (looked.length < entryPoints.length) problems.push(`Only ${looked.length} files of declarations were looked at.`);
+  if (problems.length === before) console.log(`${looked.length} files of declarations type-check`);
 }
