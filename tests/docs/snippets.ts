@@ -17,19 +17,34 @@ export function runnable(page: Page): readonly Snippet[] {
   });
 }
 
-/** Snippets as files of this repository, where imports by package name are found. */
+/**
+ * Snippets as files of this repository, where imports by package name are found: those of a package's own page among
+ * what the package depends on, as its users have it.
+ */
 export function writeSnippets(
   root: string,
   snippets: readonly Snippet[],
 ): { readonly files: readonly string[]; remove(): void } {
-  const folder = mkdtempSync(path.join(root, ".snippets-"));
+  const folders = new Map<string, string>();
+  const folderFor = (page: string): string => {
+    const home = /^packages\/[^/]+(?=\/)/.exec(page)?.[0] ?? ".";
+    const folder = folders.get(home) ?? mkdtempSync(path.join(root, home, ".snippets-"));
+    folders.set(home, folder);
+    return folder;
+  };
   const files = snippets.map((snippet) => {
-    const file = path.join(folder, `${snippet.file.replaceAll(/[^A-Za-z0-9]+/g, "-")}-${snippet.line}.ts`);
+    const name = `${snippet.file.replaceAll(/[^A-Za-z0-9]+/g, "-")}-${snippet.line}.ts`;
+    const file = path.join(folderFor(snippet.file), name);
     // Made a module, and moved down to the line that it has on its page.
     writeFileSync(file, `export {};${"\n".repeat(snippet.line - 1)}${snippet.code}`);
     return file;
   });
-  return { files, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return {
+    files,
+    remove: () => {
+      for (const folder of folders.values()) rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 /** What the compiler says, with the strictness of the repository. */

@@ -125,6 +125,10 @@ describe("on PGlite", () => {
     const me = await callAs(server.origin, ann, "/me");
     expect(me.json).toMatchObject({ tenant: "acme", actor: { type: "user", id: "ann" } });
 
+    const taken = await run([], { ...env, DATA_DIR: join(folder, "other"), PORT: new URL(server.origin).port });
+    expect([taken.code, taken.stdout]).toEqual([1, ""]);
+    expect(taken.stderr).toMatch(/cannot listen on HOST 127\.0\.0\.1 and PORT \d+ \(EADDRINUSE\)\.\n$/);
+
     const locked = await run(["key", "create", "--tenant", "acme", "--user", "ann"], env);
     expect([locked.code, locked.stdout]).toEqual([1, ""]);
     expect(locked.stderr).toMatch(

@@ -1,7 +1,7 @@
 import { ArmatureError, type ErrorKind, InternalError, InvalidInput, type Logger } from "@armature/core";
 import { type Exchange, type HandlerResponse, jsonResponse } from "./http-exchange.ts";
 
-/** What an error's kind is as a status. Why: docs/decisions/0008-http-mapping.md. */
+/** What an error's kind is as a status. Why: docs/decisions/0009-http-mapping.md. */
 export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   invalid: 400,
   unauthenticated: 401,

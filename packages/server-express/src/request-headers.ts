@@ -43,10 +43,13 @@ export function idempotencyKeyOf(headers: RequestHeaders): string | undefined {
   return quoted[1]!.replaceAll(/\\(["\\])/g, "$1");
 }
 
+/** What a call gets when the client does not say, as a local one does. */
+const DEFAULT_TIMEOUT_MS = 30_000;
+
 /** How long the client is willing to wait, and no longer than the server is. */
-export function timeoutOf(headers: RequestHeaders, maxMs: number): number | undefined {
+export function timeoutOf(headers: RequestHeaders, maxMs: number): number {
   const given = headerOf(headers, "armature-timeout")?.trim();
-  if (given === undefined) return undefined;
+  if (given === undefined) return Math.min(DEFAULT_TIMEOUT_MS, maxMs);
   if (!/^\d{1,9}$/.test(given) || Number(given) === 0)
     throw invalidHeader("armature-timeout", "must be a whole number of milliseconds, 1 or more");
   return Math.min(Number(given), maxMs);

@@ -1,6 +1,7 @@
 import type { ServerConfig } from "../config.ts";
 import { pinoLogger } from "../pino-logger.ts";
 import { startServer } from "../server.ts";
+import { CommandRefused } from "./command-refused.ts";
 import { openApp } from "./open-app.ts";
 
 /** Runs the server until a signal ends it. A second signal ends the process at once. */
@@ -29,7 +30,11 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
     });
   } catch (error) {
     await opened.close();
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new CommandRefused(`The server cannot listen on HOST ${config.host} and PORT ${config.port} (${code}).`, {
+      cause: error,
+    });
   }
   let ending = false;
   const end = (signal: NodeJS.Signals) => {
