@@ -9,6 +9,8 @@ export interface Place {
   readonly name: string;
   /** A store as another process would open it. Closing it leaves what it holds, and the place. */
   open(): Promise<StoreAdapter>;
+  /** One to look into the place with. */
+  readonly store: StoreAdapter;
   close(): Promise<void>;
 }
 
@@ -22,7 +24,7 @@ export const inMemoryPlace: PlaceKind = {
   name: "in memory",
   make: async () => {
     const store = inMemory();
-    return { name: "in memory", open: async () => keptOpen(store), close: () => store.close() };
+    return { name: "in memory", store, open: async () => keptOpen(store), close: () => store.close() };
   },
 };
 
@@ -31,7 +33,7 @@ export const pglitePlace: PlaceKind = {
   name: "PGlite",
   make: async () => {
     const store = pglite();
-    return { name: "PGlite", open: async () => keptOpen(store), close: () => store.close() };
+    return { name: "PGlite", store, open: async () => keptOpen(store), close: () => store.close() };
   },
 };
 
@@ -39,9 +41,11 @@ export const postgresPlace: PlaceKind = {
   name: "PostgreSQL",
   make: async () => {
     const database = await freshDatabase();
+    const open = () => postgres({ pool: database.pool, rolePrefix: database.name });
     return {
       name: "PostgreSQL",
-      open: async () => postgres({ pool: database.pool, rolePrefix: database.name }),
+      store: open(),
+      open: async () => open(),
       close: () => dropAll([database]),
     };
   },

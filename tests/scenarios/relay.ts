@@ -1,0 +1,443 @@
+import type { CloudEvent, EventBus } from "@armature/core";
+import { fixedClock, intercepted } from "@armature/core/testing";
+import { describe, expect, test } from "vitest";
+import { benchOn, gate, type LabApp } from "./bench.ts";
+import { Note, noteDown, noteOf, type OnAdded } from "./lab.ts";
+import type { PlaceKind } from "./place.ts";
+
+const range = (count: number) => Array.from({ length: count }, (_, at) => `${at + 1}`);
+
+/** Resolves when a delivery has failed this often. */
+function failure(app: LabApp, consumer: string, attempts: number): Promise<void> {
+  return new Promise((resolve) => {
+    const off = app.on("delivery-failed", (event) => {
+      if (event.consumer !== consumer || event.attempts !== attempts) return;
+      off();
+      resolve();
+    });
+  });
+}
+
+/** A bus that can be down, and remembers what it took. */
+function fallibleBus() {
+  const taken: CloudEvent[] = [];
+  const state = { down: false, attempts: 0 };
+  const bus: EventBus = {
+    publish: async (events) => {
+      state.attempts += 1;
+      if (state.down) throw new Error("the bus is down");
+      taken.push(...events);
+    },
+    subscribe: async () => ({ close: async () => undefined }),
+    ping: async () => undefined,
+    close: async () => undefined,
+  };
+  return { bus, taken, state };
+}
+
+export function relayScenarios(kind: PlaceKind): void {
+  describe(`events, ${kind.name}`, () => {
+    const bench = benchOn(kind);
+
+    const textsOf = async (app: LabApp, tenant: string, consumer: string, counter: string) => {
+      const { desk } = app.as({ tenant, user: "ann" });
+      return desk.read({ noteId: noteOf(consumer, counter) }).then(
+        ({ texts }) => texts,
+        () => [],
+      );
+    };
+    const lettersOf = async (tenant: string) => {
+      const { store } = bench.place;
+      return (await store.outbox.deadLetters({ tenant, context: "lab" }, { limit: 200 })).items;
+    };
+    /** Adds with the notes 1, 2, 3 …, one after the other. */
+    const addMany = async (app: LabApp, tenant: string, counterId: string, count: number) => {
+      const { lab } = app.as({ tenant, user: "ann" });
+      for (const note of range(count)) await lab.add({ counterId, note });
+    };
+
+    test("reach every consumer, those of one aggregate in their order", async () => {
+      const app = await bench.start();
+      const tenant = bench.tenant();
+      const counters = ["a", "b", "c", "d"];
+      await Promise.all(counters.map((counter) => addMany(app, tenant, counter, 8)));
+      await app.settled();
+      for (const counter of counters)
+        for (const consumer of ["first", "second"])
+          expect(await textsOf(app, tenant, consumer, counter), `${consumer} ${counter}`).toEqual(range(8));
+    });
+
+    test("are tried again after growing waits, while other aggregates and consumers go on", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const runs: number[] = [];
+      const began = clock.now();
+      const first: OnAdded = async (event, ctx) => {
+        if (event.tenant !== tenant || event.aggregateId !== "bad") return noteDown("first")(event, ctx);
+        runs.push(clock.now() - began);
+        if (runs.length < 4) throw new Error("not now");
+        return noteDown("first")(event, ctx);
+      };
+      const app = await bench.start({ clock, desk: { first } });
+      const failed = failure(app, "desk.first", 1);
+      await addMany(app, tenant, "bad", 2);
+      await addMany(app, tenant, "good", 2);
+      await failed;
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "bad")).toEqual([]);
+      expect(await textsOf(app, tenant, "second", "bad")).toEqual(range(2));
+      expect(await textsOf(app, tenant, "first", "good")).toEqual(range(2));
+      for (const wait of [200, 400, 800]) {
+        await clock.advance(wait - 1);
+        await app.settled();
+        await clock.advance(1);
+        await app.settled();
+      }
+      expect(runs.slice(0, 4)).toEqual([0, 200, 600, 1_400]);
+      expect(await textsOf(app, tenant, "first", "bad")).toEqual(range(2));
+    });
+
+    test("are parked after the last attempt with the rest of their aggregate, for that consumer only", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const other = bench.tenant();
+      let broken = true;
+      const first: OnAdded = async (event, ctx) => {
+        if (broken && event.tenant === tenant && event.aggregateId === "bad") throw new Error("never");
+        return noteDown("first")(event, ctx);
+      };
+      const app = await bench.start({ clock, desk: { first }, relay: { maxAttempts: 3 } });
+      await addMany(app, tenant, "bad", 3);
+      await addMany(app, tenant, "good", 1);
+      await addMany(app, other, "bad", 1);
+      for (const wait of [0, 200, 400]) {
+        await clock.advance(wait);
+        await app.settled();
+      }
+      await app.as({ tenant, user: "ann" }).lab.add({ counterId: "bad", note: "4" });
+      await app.settled();
+      const letters = await lettersOf(tenant);
+      expect(letters.map(({ consumer, attempts, event }) => [consumer, attempts, event.data["note"]])).toEqual([
+        ["desk.first", 3, "1"],
+        ["desk.first", 0, "2"],
+        ["desk.first", 0, "3"],
+        ["desk.first", 0, "4"],
+      ]);
+      expect(letters[0]!.reason).toBe("Error: never");
+      expect(letters[1]!.reason).toContain("an earlier event of the same aggregate is parked");
+      expect(await lettersOf(other)).toEqual([]);
+      expect(await textsOf(app, tenant, "second", "bad")).toEqual(range(4));
+      expect(await textsOf(app, tenant, "first", "good")).toEqual(["1"]);
+      expect(await textsOf(app, other, "first", "bad")).toEqual(["1"]);
+      const { store } = bench.place;
+      expect(await store.outbox.size("lab")).toBe(0);
+
+      // Replayed: in order, before what is new, and to nobody who had them.
+      broken = false;
+      expect(await store.outbox.replay({ tenant, context: "lab" }, "desk.first", { type: "counter", id: "bad" })).toBe(
+        4,
+      );
+      await app.as({ tenant, user: "ann" }).lab.add({ counterId: "bad", note: "5" });
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "bad")).toEqual(range(5));
+      expect(await textsOf(app, tenant, "second", "bad")).toEqual(range(5));
+      expect(await lettersOf(tenant)).toEqual([]);
+      expect(await store.outbox.size("lab")).toBe(0);
+    });
+
+    test("of a version that is not known here are parked at once", async () => {
+      const tenant = bench.tenant();
+      const app = await bench.start({ relay: false });
+      const { lab, audit } = app.as({ tenant, user: "ann" });
+      await lab.add({ counterId: "c", note: "1" });
+      const [known] = (await audit.events()).items;
+      const { store } = bench.place;
+      const event = { ...known!, id: `${known!.id}x`, version: 2, aggregateVersion: 2, context: "lab" };
+      const aggregate = { type: "counter", id: "c", expectedVersion: 1 };
+      await store.commit(tenant, {
+        parts: [
+          {
+            context: "lab",
+            aggregates: [
+              {
+                ...aggregate,
+                write: { version: 2, stateVersion: 1, state: { value: 2, label: "" }, index: { label: "4" } },
+              },
+            ],
+            events: [event],
+            messages: [],
+            audit: [],
+          },
+        ],
+      });
+      const next = await bench.start();
+      await next.settled();
+      const letters = await lettersOf(tenant);
+      expect(letters.map(({ consumer, attempts }) => [consumer, attempts]).sort()).toEqual([
+        ["desk.first", 1],
+        ["desk.second", 1],
+      ]);
+      expect(letters[0]!.reason).toContain("version is newer than 1");
+      expect(await textsOf(next, tenant, "first", "c")).toEqual(["1"]);
+    });
+
+    test("whose handler fails with an odd text are parked like others and hold nobody up", async () => {
+      const tenant = bench.tenant();
+      const first: OnAdded = async (event, ctx) => {
+        if (event.tenant === tenant && event.aggregateId === "bad")
+          throw new Error(`nul \u0000, half a pair \ud800, and long ${"x".repeat(100_000)}`);
+        return noteDown("first")(event, ctx);
+      };
+      const app = await bench.start({ desk: { first }, relay: { maxAttempts: 1 } });
+      await addMany(app, tenant, "bad", 1);
+      await addMany(app, tenant, "good", 1);
+      await app.settled();
+      const [letter] = await lettersOf(tenant);
+      expect(letter!.reason.length).toBeLessThanOrEqual(1_000);
+      expect(letter!.reason).toContain("nul , half a pair \ufffd, and long x");
+      expect(await textsOf(app, tenant, "first", "good")).toEqual(["1"]);
+    });
+
+    test("that more than a page of failing ones stands before are handled nevertheless", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const writing = await bench.start({ clock, relay: false });
+      await addMany(writing, tenant, "bad", 230);
+      await addMany(writing, tenant, "good", 2);
+      await writing.close();
+      const store = intercepted(await bench.place.open());
+      const limits = new Set<unknown>();
+      store.around("outbox.read", (proceed, [, query]) => {
+        limits.add((query as { limit: number }).limit);
+        return proceed();
+      });
+      let tries = 0;
+      const broken: OnAdded = async (event, ctx) => {
+        if (event.tenant !== tenant || event.aggregateId === "good") return noteDown("first")(event, ctx);
+        tries += 1;
+        throw new Error("not now");
+      };
+      const app = await bench.start({ clock, store: store.port, desk: { first: broken } });
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "good")).toEqual(range(2));
+      expect(tries).toBe(1);
+      expect(Math.max(...([...limits] as number[]))).toBeLessThanOrEqual(200);
+      await app.close();
+      const mended = await bench.start();
+      await mended.settled();
+      expect(await textsOf(mended, tenant, "first", "bad")).toEqual(range(230));
+    });
+
+    test("wait for a bus that is down while local consumers go on, and then go to it in their order", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const { bus, taken, state } = fallibleBus();
+      const writing = await bench.start({ clock, relay: false });
+      await addMany(writing, tenant, "c", 230);
+      await writing.close();
+      state.down = true;
+      let handled = 0;
+      const first: OnAdded = async (event, ctx) => {
+        await noteDown("first")(event, ctx);
+        handled += 1;
+        // In the middle of a pass the bus comes back, and it would be time to try it again.
+        if (handled === 100) {
+          await clock.advance(10_000);
+          state.down = false;
+        }
+      };
+      const app = await bench.start({ clock, bus, desk: { first } });
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "c")).toEqual(range(230));
+      await clock.advance(60_000);
+      await app.settled();
+      const counted = taken.filter(({ type, tenant: of }) => type === "counter.added" && of === tenant);
+      expect(counted.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 230 }, (_, at) => at + 1));
+      expect(await bench.place.store.outbox.size("lab")).toBe(0);
+    });
+
+    test("go to the bus as CloudEvents", async () => {
+      const { bus, taken } = fallibleBus();
+      const tenant = bench.tenant();
+      const app = await bench.start({ bus });
+      const agent = app.as({ tenant, agent: "helper", onBehalfOf: { type: "user", id: "ann" } });
+      await agent.lab.add({ counterId: "c", note: "n" }, { correlationId: "cor-1" });
+      await app.settled();
+      const [stored] = (await agent.audit.events({ types: ["counter.added"] })).items;
+      expect(taken.find((event) => event.tenant === tenant)).toEqual({
+        specversion: "1.0",
+        id: stored!.id,
+        source: "/contexts/lab",
+        type: "counter.added",
+        subject: "counter/c",
+        time: stored!.time,
+        datacontenttype: "application/json",
+        data: { counterId: "c", by: 1, note: "n" },
+        dataversion: 1,
+        tenant,
+        sequence: 1,
+        actor: "agent:helper",
+        onbehalfof: "user:ann",
+        correlationid: "cor-1",
+        causationid: stored!.causationId,
+        traceparent: stored!.traceparent,
+      });
+    });
+
+    test("have their effect once when the process dies between the effect and its note", async () => {
+      const tenant = bench.tenant();
+      const store = intercepted(await bench.place.open());
+      store.around("outbox.remove", async () => {
+        throw new Error("the process died");
+      });
+      const first = await bench.start({ store: store.port });
+      const delivered = new Promise<void>((resolve) => {
+        let left = 2;
+        first.on("delivered", () => {
+          left -= 1;
+          if (left === 0) resolve();
+        });
+      });
+      await addMany(first, tenant, "c", 1);
+      await delivered;
+      await first.close();
+      const next = await bench.start();
+      await next.settled();
+      for (const consumer of ["first", "second"]) expect(await textsOf(next, tenant, consumer, "c")).toEqual(["1"]);
+      expect(await bench.place.store.outbox.size("lab")).toBe(0);
+    });
+
+    test("are handled once and in order when several processes work on one store", async () => {
+      const tenant = bench.tenant();
+      const apps = await Promise.all([bench.start(), bench.start(), bench.start()]);
+      const counters = ["a", "b", "c"];
+      // Each process writes to each counter, so that every order but that of the store is wrong.
+      await Promise.all(
+        apps.flatMap((app) =>
+          counters.map(async (counterId) => {
+            const { lab } = app.as({ tenant, user: "ann" });
+            for (let at = 0; at < 5; at += 1) {
+              const note = `${app === apps[0] ? "x" : "y"}${at}`;
+              await lab.add({ counterId, note });
+            }
+          }),
+        ),
+      );
+      // Whoever has the lease works; the others have nothing to do.
+      await Promise.all(apps.map((app) => app.settled()));
+      const { audit } = apps[0]!.as({ tenant, user: "ann" });
+      for (const counter of counters) {
+        const history = await audit.events({ aggregateType: "counter", aggregateId: counter, direction: "asc" });
+        const notes = history.items.map(({ data }) => data["note"]);
+        expect(notes).toHaveLength(15);
+        for (const consumer of ["first", "second"])
+          expect(await textsOf(apps[1]!, tenant, consumer, counter)).toEqual(notes);
+      }
+    });
+
+    test("are taken over by another process when the one that works on them closes", async () => {
+      const tenant = bench.tenant();
+      const working = await bench.start();
+      await addMany(working, tenant, "c", 1);
+      await working.settled();
+      const waiting = await bench.start();
+      await working.close();
+      await addMany(waiting, tenant, "c", 1);
+      await waiting.settled();
+      expect(await textsOf(waiting, tenant, "first", "c")).toEqual(["1", "1"]);
+    });
+
+    test("are handled by the system on behalf of who caused them", async () => {
+      const tenant = bench.tenant();
+      const seen: unknown[] = [];
+      const app = await bench.start({
+        desk: {
+          first: async (event, ctx) => {
+            if (event.tenant === tenant) seen.push([event.aggregateId, ctx.principal]);
+          },
+        },
+      });
+      await app.as({ tenant, user: "ann" }).lab.add({ counterId: "user" });
+      await app.as({ tenant, service: "importer" }).lab.add({ counterId: "service" });
+      await app
+        .as({ tenant, agent: "helper", onBehalfOf: { type: "user", id: "bob" } })
+        .lab.add({ counterId: "agent" });
+      await app.as({ tenant, system: "setup" }).lab.add({ counterId: "system" });
+      await app.settled();
+      const actor = { type: "system", id: "desk.first" };
+      expect(seen).toEqual([
+        ["user", { tenant, actor, onBehalfOf: { type: "user", id: "ann" } }],
+        ["service", { tenant, actor, onBehalfOf: { type: "service", id: "importer" } }],
+        ["agent", { tenant, actor, onBehalfOf: { type: "user", id: "bob" } }],
+        ["system", { tenant, actor, onBehalfOf: undefined }],
+      ]);
+    });
+
+    test("tell what caused them, from the first call to the last effect", async () => {
+      const tenant = bench.tenant();
+      const app = await bench.start();
+      const { lab, audit } = app.as({ tenant, user: "ann" });
+      await lab.add({ counterId: "c" }, { correlationId: "cor-1" });
+      await app.settled();
+      const { items } = await audit.events({ direction: "asc" });
+      const [added, ...noted] = items;
+      expect(added!.causationId).toMatch(/^call_/);
+      expect(noted).toHaveLength(2);
+      for (const event of noted)
+        expect(event).toMatchObject({ type: "note.written", causationId: added!.id, correlationId: "cor-1" });
+      const traces = items.map(({ traceparent }) => traceparent.slice(3, 35));
+      expect(new Set(traces).size).toBe(1);
+      expect(noted[0]!.actor).toEqual({ type: "system", id: expect.stringMatching(/^desk\./) });
+    });
+
+    test("whose handler does not end are given up and tried again, and others go on", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const stuck = gate();
+      let runs = 0;
+      const first: OnAdded = (event, ctx) => {
+        if (event.tenant !== tenant || event.aggregateId !== "bad") return noteDown("first")(event, ctx);
+        runs += 1;
+        if (runs > 1) return noteDown("first")(event, ctx);
+        stuck.open();
+        return new Promise((_resolve, reject) => {
+          ctx.signal.addEventListener("abort", () => reject(new Error("stopped")));
+        });
+      };
+      const app = await bench.start({ clock, desk: { first } });
+      const failed = failure(app, "desk.first", 1);
+      await addMany(app, tenant, "bad", 1);
+      await stuck.opened;
+      await addMany(app, tenant, "good", 1);
+      await clock.advance(30_000);
+      await failed;
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "good")).toEqual(["1"]);
+      await clock.advance(200);
+      await app.settled();
+      expect(await textsOf(app, tenant, "first", "bad")).toEqual(["1"]);
+    });
+
+    test("under way are finished before the application closes", async () => {
+      const tenant = bench.tenant();
+      const begun = gate();
+      const go = gate();
+      const app = await bench.start({
+        desk: {
+          first: async (event, ctx) => {
+            ctx.add(new Note(noteOf("first", event.aggregateId))).write("done");
+            begun.open();
+            await go.opened;
+          },
+        },
+      });
+      await addMany(app, tenant, "c", 1);
+      await begun.opened;
+      const closing = app.close();
+      go.open();
+      await closing;
+      const next = await bench.start({ relay: false });
+      expect(await textsOf(next, tenant, "first", "c")).toEqual(["done"]);
+    });
+  });
+}
