@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { ArmatureError } from "@armature/core";
 import { z } from "zod";
-import { createKey, createTenant } from "./bin/administration.ts";
+import { createKey, createTenant, ownerKey } from "./bin/administration.ts";
 import { help, readCommand } from "./bin/command-line.ts";
 import { CommandRefused } from "./bin/command-refused.ts";
 import { openApp } from "./bin/open-app.ts";
@@ -32,7 +32,8 @@ async function main(args: readonly string[]): Promise<void> {
         return complain("The database is up to date.");
       case "tenant create":
         await createTenant(app, command.tenant, command.displayName);
-        return print(command.tenant);
+        if (command.owner === undefined) return print(command.tenant);
+        return print(await createKey(app, ownerKey(command.tenant, command.owner)));
       case "key create":
         return print(await createKey(app, command.request));
     }

@@ -1,7 +1,7 @@
 import { type Armature, type ContextDefinition, createArmature } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createKey, createTenant, type KeyRequest } from "./administration.ts";
+import { createKey, createTenant, type KeyRequest, ownerKey } from "./administration.ts";
 
 let app: Armature;
 beforeEach(async () => {
@@ -25,6 +25,14 @@ describe("tenant create", () => {
     expect(await acme.identity.getTenant({})).toMatchObject({ tenantId: "acme", name: "Acme" });
     const [row] = (await acme.audit.list({})).items;
     expect(row).toMatchObject({ operation: "identity.createTenant", actor: { type: "system", id: "armature-server" } });
+  });
+
+  test("makes its owner with a first key", async () => {
+    const { actor } = await app.authenticate(await createKey(app, ownerKey("acme", "ann")));
+    expect(actor).toEqual({ type: "user", id: "ann" });
+    expect(await app.as({ tenant: "acme", user: "ann" }).identity.listUsers({})).toMatchObject({
+      items: [{ roles: ["owner"] }],
+    });
   });
 
   test("does not make one twice", async () => {

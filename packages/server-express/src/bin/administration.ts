@@ -16,6 +16,11 @@ export interface KeyRequest {
   readonly name: string;
 }
 
+/** The first key of a tenant: that of a user who may do everything in it. */
+export function ownerKey(tenant: string, user: string): KeyRequest {
+  return { tenant, account: { type: "user", id: user }, role: "owner", limitedTo: undefined, name: "first key" };
+}
+
 /**
  * Makes an API key, and the account that it is for when there is none yet.
  *

@@ -10,10 +10,14 @@ describe("the command line", () => {
     [["--help"], { name: "help" }],
     [["key", "create", "-h"], { name: "help" }],
     [["-v"], { name: "version" }],
-    [["tenant", "create", "acme"], { name: "tenant create", tenant: "acme", displayName: undefined }],
+    [["tenant", "create", "acme"], { name: "tenant create", tenant: "acme", displayName: undefined, owner: undefined }],
     [
       ["tenant", "create", "acme", "--name", "Acme Inc."],
-      { name: "tenant create", tenant: "acme", displayName: "Acme Inc." },
+      { name: "tenant create", tenant: "acme", displayName: "Acme Inc.", owner: undefined },
+    ],
+    [
+      ["tenant", "create", "acme", "--owner", "ann"],
+      { name: "tenant create", tenant: "acme", displayName: undefined, owner: "ann" },
     ],
     [
       ["key", "create", "--tenant", "acme", "--user", "ann", "--role", "owner"],

@@ -7,7 +7,12 @@ export type Command =
   | { readonly name: "migrate" }
   | { readonly name: "help" }
   | { readonly name: "version" }
-  | { readonly name: "tenant create"; readonly tenant: string; readonly displayName: string | undefined }
+  | {
+      readonly name: "tenant create";
+      readonly tenant: string;
+      readonly displayName: string | undefined;
+      readonly owner: string | undefined;
+    }
   | { readonly name: "key create"; readonly request: KeyRequest };
 
 export const help = `armature-server [start]
@@ -16,8 +21,9 @@ export const help = `armature-server [start]
 armature-server migrate
     Creates or upgrades what the contexts need in the database. PGlite is migrated by every command.
 
-armature-server tenant create <id> [--name <name>]
-    Creates a tenant and prints its id.
+armature-server tenant create <id> [--name <name>] [--owner <user>]
+    Creates a tenant and prints its id. With --owner it also creates that user as the owner, and prints an API key
+    instead, once.
 
 armature-server key create --tenant <id> (--user <id> | --service <id>)
                            [--role <role>] [--limited-to <permission,…>] [--name <name>]
@@ -60,10 +66,10 @@ export function readCommand(args: readonly string[]): Command {
       only(values, positionals, command.split(" ").length, []);
       return { name: command === "migrate" ? "migrate" : "start" };
     case "tenant create": {
-      only(values, positionals, 3, ["name"]);
+      only(values, positionals, 3, ["name", "owner"]);
       const tenant = positionals[2];
       if (tenant === undefined) throw wrong("tenant create needs the tenant's id.");
-      return { name: "tenant create", tenant, displayName: values.name };
+      return { name: "tenant create", tenant, displayName: values.name, owner: values.owner };
     }
     case "key create":
       only(values, positionals, 2, ["tenant", "user", "service", "role", "limited-to", "name"]);
@@ -77,6 +83,7 @@ const options = {
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
   name: { type: "string" },
+  owner: { type: "string" },
   tenant: { type: "string" },
   user: { type: "string" },
   service: { type: "string" },
