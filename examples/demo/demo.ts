@@ -105,14 +105,8 @@ async function tellTheStory(dataDir: string, once: boolean): Promise<void> {
   const startServer = () => startAnswering(SERVER, [], env, `${origin}/ready`);
 
   step("Two tenants, and an API key for each");
-  await command(SERVER, ["tenant", "create", "acme", "--name", "Acme"], env);
-  const acmeKey = await command(SERVER, ["key", "create", "--tenant", "acme", "--user", "ann", "--role", "owner"], env);
-  await command(SERVER, ["tenant", "create", "globex", "--name", "Globex"], env);
-  const globexKey = await command(
-    SERVER,
-    ["key", "create", "--tenant", "globex", "--user", "gus", "--role", "owner"],
-    env,
-  );
+  const acmeKey = await command(SERVER, ["tenant", "create", "acme", "--name", "Acme", "--owner", "ann"], env);
+  const globexKey = await command(SERVER, ["tenant", "create", "globex", "--name", "Globex", "--owner", "gus"], env);
   say(
     `acme: ${acmeKey.slice(0, 16)}… for ann, globex: ${globexKey.slice(0, 18)}… for gus; the data is in PGlite, in a folder`,
   );
