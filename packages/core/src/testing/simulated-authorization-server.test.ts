@@ -111,6 +111,14 @@ describe("a simulated authorization server", () => {
     expect((await acme().connectors.get({ connectorId: unsaid.connectorId })).scopes).toEqual(["read", "write"]);
   });
 
+  test("an ID token that nobody asked for does not stop a connection", async () => {
+    await start({
+      tokenAnswer: ({ accessToken }) => ({ access_token: accessToken, token_type: "bearer", id_token: "not one" }),
+    });
+    const { whoAmI } = await connect();
+    expect(await whoAmI({})).toEqual({ name: "ann" });
+  });
+
   test("refuses in the person's name", async () => {
     const { url } = await acme().connectors.authorize({ provider: "crm" });
     await expect(app.oauthCallback(server.refuse(url).searchParams)).rejects.toThrow("access_denied");
