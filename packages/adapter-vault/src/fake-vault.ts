@@ -16,12 +16,21 @@ export interface FakeRequest {
 }
 
 /** What goes wrong with a request: before it is looked at, after it was done, or with its answer. */
-export type FakeTrouble =
-  | "cut before"
-  | "cut after"
-  | "hang before"
-  | "hang after"
-  | { readonly status: number; readonly body: string; readonly location?: string };
+export type FakeTrouble = "cut before" | "cut after" | "hang before" | "hang after" | FalseAnswer;
+
+/** An answer in place of the right one; with `after`, of a request that was done all the same. */
+interface FalseAnswer {
+  readonly status: number;
+  readonly body: string;
+  readonly location?: string;
+  readonly after?: true;
+}
+
+interface PlannedTrouble {
+  readonly trouble: FakeTrouble;
+  readonly matches: (request: FakeRequest) => boolean;
+  readonly happened: () => void;
+}
 
 type Health = "active" | "standby" | "performance standby" | "dr secondary" | "sealed" | "uninitialized";
 
@@ -54,7 +63,7 @@ export class FakeVault {
   readonly #like: FakeVaultOptions["like"];
   readonly #namespaces: readonly string[];
   readonly #v1 = new Map<string, string>();
-  readonly #troubles: { readonly matches: (request: FakeRequest) => boolean; readonly trouble: FakeTrouble }[] = [];
+  readonly #troubles: PlannedTrouble[] = [];
   readonly #server = createServer((request, response) => void this.#handle(request, response));
 
   constructor({ like, clock = systemClock(), namespaces = [] }: FakeVaultOptions) {
@@ -79,9 +88,15 @@ export class FakeVault {
     await closed;
   }
 
-  /** The next request that matches gets the trouble; further calls queue up. */
-  trouble(trouble: FakeTrouble, matches: (request: FakeRequest) => boolean = () => true): void {
-    this.#troubles.push({ matches, trouble });
+  /** The next request that matches gets the trouble; more of them queue up. Resolves when it has happened. */
+  trouble(trouble: FakeTrouble, matches: (request: FakeRequest) => boolean = () => true): Promise<void> {
+    return new Promise((happened) => {
+      this.#troubles.push({ trouble, matches, happened });
+    });
+  }
+
+  forgetTroubles(): void {
+    this.#troubles.length = 0;
   }
 
   /** How many requests there were below a path. */
@@ -93,16 +108,18 @@ export class FakeVault {
     const request = await received(incoming);
     this.requests.push(request);
     const at = this.#troubles.findIndex(({ matches }) => matches(request));
-    const trouble = at < 0 ? undefined : this.#troubles.splice(at, 1)[0]!.trouble;
-    if (trouble === "cut before") return void incoming.socket.destroy();
-    if (trouble === "hang before") return;
-    if (typeof trouble === "object") {
+    const planned = at < 0 ? undefined : this.#troubles.splice(at, 1)[0];
+    const trouble = planned?.trouble;
+    const isBefore = typeof trouble === "object" ? trouble.after !== true : trouble?.endsWith("before") === true;
+    const reply = isBefore ? undefined : this.#answer(incoming.url!.split("?")[0]!, request);
+    planned?.happened();
+    if (trouble === "hang before" || trouble === "hang after") return;
+    if (trouble === "cut before" || trouble === "cut after") return void incoming.socket.destroy();
+    if (trouble !== undefined) {
       response.writeHead(trouble.status, trouble.location === undefined ? {} : { location: trouble.location });
       return void response.end(trouble.body);
     }
-    const { status, body } = this.#answer(incoming.url!.split("?")[0]!, request);
-    if (trouble === "cut after") return void incoming.socket.destroy();
-    if (trouble === "hang after") return;
+    const { status, body } = reply!;
     response.writeHead(status, body === undefined ? {} : { "content-type": "application/json" });
     response.end(body === undefined ? undefined : `${JSON.stringify(body)}\n`);
   }
