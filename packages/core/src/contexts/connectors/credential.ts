@@ -2,6 +2,7 @@ import { z } from "zod";
 import { SecretUnreadable } from "../../kernel/port-errors.ts";
 import { tryParse } from "../../kernel/schema.ts";
 import { Secret } from "../../kernel/secret.ts";
+import { reauthorizationReason } from "./contract.ts";
 
 const oauth2Credential = z.object({
   type: z.literal("oauth2"),
@@ -14,6 +15,8 @@ const oauth2Credential = z.object({
   scopes: z.array(z.string()),
   /** Written before a refresh token is used: when the process dies now, the next one knows why the token is dead. */
   rotationBegun: z.number().optional(),
+  /** The provider no longer takes the refresh token: nobody need ask again. */
+  broken: reauthorizationReason.optional(),
 });
 
 const apiKeyCredential = z.object({ type: z.literal("api-key"), key: z.string() });

@@ -128,6 +128,7 @@ async function rotate(
   const auth = definition.auth.oauth2;
   if (credential.type !== "oauth2" || credential.refreshToken === undefined || auth === undefined)
     return broken(ctx, ref, "refused");
+  if (credential.broken !== undefined) return broken(ctx, ref, credential.broken);
   const interrupted = credential.rotationBegun !== undefined;
   const intent: OAuthToken = { ...credential, rotationBegun: ctx.clock.now() };
   const version = await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(intent), held.version);
@@ -175,12 +176,18 @@ async function refused(
     connectorId: ref.connectorId,
     error: error.error,
   });
-  if (auth.classifyTokenError(error.error, error.description) === "dead")
-    return broken(ctx, ref, interrupted ? "interrupted" : "refused");
+  const write = (credential: OAuthToken) =>
+    ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(credential), version);
+  const held = now.credential.type === "oauth2" ? now.credential : undefined;
+  if (auth.classifyTokenError(error.error, error.description) === "dead") {
+    const reason = interrupted ? "interrupted" : "refused";
+    if (held !== undefined) await write({ ...held, broken: reason });
+    return broken(ctx, ref, reason);
+  }
   // It may work later, and the refresh token was not used up: the intent is taken back, but not that of a crash before.
-  if (now.credential.type === "oauth2" && !interrupted) {
-    const { rotationBegun: _begun, ...before } = now.credential;
-    await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(before), version);
+  if (held !== undefined && !interrupted) {
+    const { rotationBegun: _begun, ...before } = held;
+    await write(before);
   }
   throw new ProviderFailed({ provider: definition.id, status: 400 });
 }
