@@ -21,7 +21,8 @@ for (const folder of readdirSync(packages)) {
   checkArchive(manifest, directory);
   const subpaths = checkImports(manifest, directory);
   checkCommands(manifest, directory);
-  for (const { types } of Object.values(manifest.exports)) declarations.push(path.join(directory, types));
+  for (const { types } of Object.values(manifest.exports))
+    if (types !== undefined) declarations.push(path.join(directory, types));
   if (problems.length === before) console.log(`${manifest.name}: ${subpaths.length} entry points`);
 }
 checkDeclarations();
@@ -45,7 +46,9 @@ function checkArchive(manifest, directory) {
   if (stated.includes('"workspace:')) problems.push(`${manifest.name} publishes a workspace: version.`);
   if (JSON.stringify(Object.keys(manifest.exports)) !== JSON.stringify(Object.keys(packed.exports)))
     problems.push(`${manifest.name}: publishConfig.exports does not list the same subpaths as exports.`);
-  const targets = [...Object.values(packed.exports), packed.bin ?? {}].flatMap((target) => Object.values(target));
+  const targets = [...Object.values(packed.exports), packed.bin ?? {}].flatMap((target) =>
+    typeof target === "string" ? [target] : Object.values(target),
+  );
   for (const target of ["./LICENSE", "./README.md", ...targets])
     if (!files.has(target)) problems.push(`${manifest.name}: its archive has no ${target}.`);
 }
