@@ -84,7 +84,7 @@ describe("request ids", () => {
     "an id that cannot stand in a log is replaced: %j",
     async (id) => {
       const { headers } = await server.call("/notes", { headers: { "x-request-id": id } });
-      expect(headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{24}$/);
+      expect(headers.get("x-request-id")).toMatch(/^req_[0-9a-f]{32}$/);
     },
   );
 

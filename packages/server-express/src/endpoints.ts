@@ -136,7 +136,11 @@ async function streamResponse(
     return await eventStream(open(over.signal), {
       heartbeatMs,
       signal: over.signal,
-      problemOf: (error) => problemOf(typedError(error, exchange, logger), exchange, declared),
+      problemOf: (error) => {
+        const typed = typedError(error, exchange, logger);
+        exchange.code = typed.code;
+        return problemOf(typed, exchange, declared);
+      },
       ended: () => {
         release();
         exchange.finish(200);

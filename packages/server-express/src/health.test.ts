@@ -1,6 +1,7 @@
 import { defineError } from "@armature/core";
 import { afterEach, expect, test } from "vitest";
 import { z } from "zod";
+import { createHttpHandler } from "./http-handler.ts";
 import { deferred, startTestServer, type TestServer } from "./test-server.ts";
 
 let server: TestServer;
@@ -60,4 +61,17 @@ test("many who ask at once share one look, and the next one looks again", async 
   const before = looks;
   await server.call("/ready", { key: null });
   expect(looks).toBe(before + 1);
+});
+
+test("a server that shuts down is up and not ready, so that no new work is sent to it", async () => {
+  server = await startTestServer();
+  const handle = createHttpHandler(server.app, { closing: AbortSignal.abort() });
+  const ask = (url: string) => handle({ method: "GET", url, headers: {}, signal: new AbortController().signal });
+  const { status, body } = await ask("/ready");
+  expect(status).toBe(503);
+  expect(JSON.parse(String(body))).toMatchObject({
+    code: "http.not_ready",
+    detail: "The server is not ready: it is shutting down.",
+  });
+  expect((await ask("/health")).status).toBe(200);
 });

@@ -77,9 +77,13 @@ function matchPath(routes: RouteTable<Endpoint>, method: string, path: string): 
 // Names who and what and how it went; never an address, a query string, a header or a body.
 function exchangeOf({ method, headers, signal }: HandlerRequest, logger: Logger | undefined): Exchange {
   const startedAt = performance.now();
+  let traceId: string | undefined; // seldom asked for
   const exchange: Exchange = {
     requestId: requestIdOf(headers),
-    traceId: traceIdOf(headers),
+    get traceId() {
+      traceId ??= traceIdOf(headers);
+      return traceId;
+    },
     finish(status) {
       const { requestId, operation, tenant, code } = exchange;
       const quiet = operation === "server.health" || operation === "server.ready";

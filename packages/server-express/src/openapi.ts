@@ -81,7 +81,7 @@ function describe(
   components: SchemaComponents,
   errors: ErrorComponents,
 ): JsonObject {
-  const input = components.inline(operation.input, "input", `${id}.input`) as ObjectSchema;
+  const input = components.resolve(components.inline(operation.input, "input", `${id}.input`)) as ObjectSchema;
   const { properties = {}, required = [] } = input;
   const inPath = pathParametersOf(path);
   const others = Object.keys(properties).filter((name) => !inPath.includes(name));

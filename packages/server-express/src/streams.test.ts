@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { NoteIsLocked } from "./test-context.ts";
-import { deferred, logged, startTestServer, type TestServer } from "./test-server.ts";
+import { deferred, logged, rawConnection, startTestServer, type TestServer } from "./test-server.ts";
 
 let server: TestServer;
 beforeEach(async () => {
@@ -122,6 +122,8 @@ describe("a stream", () => {
     const { text } = await server.call("/feed");
     const [, problem] = /^: open\n\nid: c1\n.*\n\nevent: problem\ndata: (.*)\n\n$/.exec(text) ?? [];
     expect(JSON.parse(problem!)).toMatchObject({ status: 409, code: "desk.note_is_locked", kind: "precondition" });
+    const line = await logged(server.logger, ({ message }) => message === "request");
+    expect(line.fields).toMatchObject({ operation: "desk.feed", errorCode: "desk.note_is_locked" });
   });
 
   test("that fails for a reason nobody foresaw tells a trace id and nothing else", async () => {
@@ -145,6 +147,23 @@ describe("a stream", () => {
     expect(await fed.closed).toBe(true);
     const line = await logged(server.logger, ({ fields }) => fields["requestId"] === "feed-1");
     expect(line.fields).toMatchObject({ operation: "desk.feed", status: 200, disconnected: true });
+  });
+
+  test("is closed when a client goes away that did not take what there was", async () => {
+    const closed = deferred();
+    server.outside.feed = async function* () {
+      try {
+        for (let number = 1; ; number += 1) yield number;
+      } finally {
+        closed.resolve();
+      }
+    };
+    const connection = await rawConnection(server.running.port);
+    connection.send(`GET /feed HTTP/1.1\r\nhost: x\r\nx-api-key: ${server.keys.acme}\r\n\r\n`);
+    await connection.until(/id: c1\n/);
+    connection.socket.pause();
+    connection.close();
+    await closed.promise;
   });
 
   test("is cut off without an end when the server shuts down, so that the client resumes elsewhere", async () => {
