@@ -92,6 +92,27 @@ describe("the check of the documentation", () => {
     ]);
   });
 
+  it("goes on in the next block where a page says so, with every line in its place", () => {
+    const text = [
+      ...["```ts run", "const one = 1;", "```", "", "```text output", "1", "```"],
+      ...["Words, and other code:", "```ts", "not run", "```"],
+      ...["```ts run more", "const two = 2;", "```", "```text output", "2", "```"],
+      ...["```ts run more", "const three = 3;", "```", "```ts run", "another();", "```"],
+    ].join("\n");
+    const [first, second, ...others] = runnable(page(text));
+    const lines = text.split("\n");
+    expect(first?.code.split("\n").flatMap((code, index) => (code === "" ? [] : [[index + first.line, code]]))).toEqual(
+      [
+        [lines.indexOf("const one = 1;") + 1, "const one = 1;"],
+        [lines.indexOf("const two = 2;") + 1, "const two = 2;"],
+        [lines.indexOf("const three = 3;") + 1, "const three = 3;"],
+      ],
+    );
+    expect(first?.output).toBe("1\n2\n");
+    expect([second?.code, second?.output, others]).toEqual(["another();\n", undefined, []]);
+    expect(() => runnable(page("```ts run more\n```"))).toThrow("goes on with a block that there is not");
+  });
+
   it("finds a wrong type at its line, and an error while it runs", { timeout: 60_000 }, async () => {
     const text = [
       ...["```ts run", "const fine = String(1);", "const wrong: number = fine;", "```"],

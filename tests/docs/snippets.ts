@@ -4,17 +4,34 @@ import path from "node:path";
 import ts from "typescript";
 import type { Fence, Page } from "./markdown.ts";
 
-/** A block marked `ts run`, and what the block `text` right behind it says that it prints. */
+/** A block marked `ts run` with those marked `ts run more` that go on with it, and what they print. */
 export interface Snippet extends Fence {
+  /** What the blocks `text output` right behind them say, one after the other. */
   readonly output: string | undefined;
 }
 
 export function runnable(page: Page): readonly Snippet[] {
-  return page.fences.flatMap((fence, index) => {
-    if (fence.info !== "ts run") return [];
+  const snippets: Snippet[] = [];
+  for (const [index, fence] of page.fences.entries()) {
     const next = page.fences[index + 1];
-    return [{ ...fence, output: next?.info === "text output" ? next.code : undefined }];
-  });
+    const output = next?.info === "text output" ? next.code : undefined;
+    if (fence.info === "ts run") snippets.push({ ...fence, output });
+    if (fence.info !== "ts run more") continue;
+    const before = snippets.pop();
+    if (before === undefined) throw new Error(`${page.file}:${fence.line} goes on with a block that there is not.`);
+    snippets.push(continued(before, fence, output));
+  }
+  return snippets;
+}
+
+// One file, in which each line stays where its page has it.
+function continued(before: Snippet, fence: Fence, output: string | undefined): Snippet {
+  const end = before.line + before.code.split("\n").length - 1;
+  return {
+    ...before,
+    code: before.code + "\n".repeat(fence.line - end) + fence.code,
+    output: before.output === undefined ? output : before.output + (output ?? ""),
+  };
 }
 
 /**
