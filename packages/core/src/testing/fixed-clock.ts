@@ -44,7 +44,8 @@ export function fixedClock(start: Instant | number = "2026-01-01T00:00:00.000Z")
       new Promise((resolve, reject) => {
         if (signal?.aborted === true) return reject(signal.reason);
         const sleeper: Sleeper = {
-          due: now + Math.max(0, ms),
+          // Whole milliseconds, as a machine's clock has them.
+          due: now + Math.max(0, Math.ceil(ms)),
           wake() {
             sleepers.delete(sleeper);
             signal?.removeEventListener("abort", abort);

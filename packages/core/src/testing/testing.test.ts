@@ -37,6 +37,13 @@ describe("fixedClock", () => {
     expect(ticks).toEqual([100, 200, 300]);
   });
 
+  test("shows whole milliseconds, also to who slept for a part of one", async () => {
+    const clock = fixedClock(0);
+    const woken = clock.sleep(2.3).then(() => clock.now());
+    await clock.advance(3);
+    expect(await woken).toBe(3);
+  });
+
   test("a sleeper whose signal aborts wakes with its reason and is forgotten", async () => {
     const clock = fixedClock(0);
     const gaveUp = new AbortController();
