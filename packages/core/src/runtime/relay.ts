@@ -65,6 +65,7 @@ export class Relay {
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #waiters: ((found: Found) => void)[] = [];
+  #progress = 0;
   #busFailures = 0;
   #busRetryAt = 0;
 
@@ -107,6 +108,11 @@ export class Relay {
   nudge(): void {
     this.#nudged = true;
     this.#wake?.();
+  }
+
+  /** Grows with everything that is done. */
+  get progress(): number {
+    return this.#progress;
   }
 
   /** Looks at the outbox now, and says what came of it. */
@@ -202,7 +208,7 @@ export class Relay {
     } finally {
       if (finished.length > 0) {
         await this.#ports.store.outbox.remove(this.#context, finished);
-        pass.progress = true;
+        this.#advanced(pass);
       }
     }
   }
@@ -275,7 +281,7 @@ export class Relay {
     try {
       await this.#pipeline.deliver(route.context, route.subscription, event);
       lifecycle.emit("delivered", { consumer, eventId: event.id });
-      pass.progress = true;
+      this.#advanced(pass);
       return true;
     } catch (error) {
       const attempts = (failure?.attempts ?? 0) + 1;
@@ -370,6 +376,11 @@ export class Relay {
       });
       return false;
     }
+  }
+
+  #advanced(pass: Pass): void {
+    pass.progress = true;
+    this.#progress += 1;
   }
 
   #backoff(attempts: number): number {

@@ -56,6 +56,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     relayOptions === false
       ? []
       : contexts.map(({ contract }) => new Relay(contract.name, ports, pipeline, contexts, relayOptions));
+  const progress = () => relays.reduce((sum, relay) => sum + relay.progress, 0);
   const nudge = new Map(contexts.map(({ contract }, index) => [contract.name, relays[index]]));
   ports.lifecycle.on("committed", ({ contexts: names }) => {
     for (const name of names) nudge.get(name)?.nudge();
@@ -134,10 +135,12 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     async settled({ timeoutMs = 30_000 } = {}) {
       const giveUpAt = clock.now() + timeoutMs;
       for (;;) {
+        // What a relay was at before may have given another one work after that one looked.
+        const before = progress();
         const found = await Promise.all(relays.map((relay) => relay.look()));
-        if (found.every((each) => each === "nothing")) return;
+        if (found.every((each) => each === "nothing") && progress() === before) return;
         if (clock.now() > giveUpAt) throw new DeadlineExceeded({ operation: "settled" });
-        if (!found.includes("progress")) await clock.sleep(LOOK_AGAIN_MS);
+        if (found.includes("not-ours") && progress() === before) await clock.sleep(LOOK_AGAIN_MS);
       }
     },
     close() {
