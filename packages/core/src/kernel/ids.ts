@@ -12,10 +12,29 @@ export interface Ids {
 
 /** Ids from the given clock and the operating system's randomness. */
 export function systemIds(clock: Clock): Ids {
-  const ulid = monotonicFactory(() => randomBytes(1)[0]! / 256);
+  const take = randomPool();
+  const ulid = monotonicFactory(() => take(1)[0]! / 256);
   return {
     next: (prefix) => `${prefix}_${ulid(clock.now()).toLowerCase()}`,
-    random: (bytes) => new Uint8Array(randomBytes(bytes)),
+    random: (bytes) => new Uint8Array(take(bytes)),
+  };
+}
+
+const POOL_BYTES = 4096;
+
+// Asking the system for a byte costs as much as asking for thousands. No byte is given out twice.
+function randomPool(): (bytes: number) => Uint8Array {
+  let pool = randomBytes(POOL_BYTES);
+  let used = 0;
+  return (bytes) => {
+    if (bytes > POOL_BYTES) return randomBytes(bytes);
+    if (used + bytes > POOL_BYTES) {
+      pool = randomBytes(POOL_BYTES);
+      used = 0;
+    }
+    const taken = pool.subarray(used, used + bytes);
+    used += bytes;
+    return taken;
   };
 }
 
