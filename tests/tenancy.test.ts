@@ -1,0 +1,275 @@
+import { createHash } from "node:crypto";
+import {
+  type Armature,
+  AuthorizationInvalid,
+  apiKey as apiKeyAuth,
+  connectorAction,
+  createArmature,
+  defineConnector,
+  Forbidden,
+  NotFound,
+  oauth2,
+  type Principal,
+  type PrincipalInput,
+  Unauthenticated,
+} from "@armature/core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
+import { inMemoryPlace, keyEncryptionKey, type Place, pglitePlace, postgresPlace } from "./scenarios/place.ts";
+
+/** What exists in the tenant acme, and nowhere else. */
+interface Acme {
+  readonly connectorId: string;
+  readonly state: string;
+  readonly keyId: string;
+  readonly keyHash: string;
+}
+
+/** What another tenant hears that names it: an error, an empty list, or nothing but its own. */
+type Answer = "empty" | "own" | { readonly code: string };
+
+interface Sample {
+  /** An input that names what is acme's, wherever the operation takes a name. */
+  readonly input: (acme: Acme) => Record<string, unknown>;
+  readonly answer: Answer;
+  /** Only the system may call it. */
+  readonly system?: true;
+}
+
+const notFound = { code: NotFound.code };
+const user = { userId: "acme-ann" };
+const service = { serviceAccountId: "acme-importer" };
+const account = { type: "user", id: "acme-ann" };
+const byConnector = ({ connectorId }: Acme) => ({ connectorId });
+
+/** Every operation of every context. A test fails when one is missing here. */
+const samples: Readonly<Record<string, Sample>> = {
+  "connectors.providers": { input: () => ({}), answer: "own" },
+  "connectors.list": { input: () => ({}), answer: "empty" },
+  "connectors.get": { input: byConnector, answer: notFound },
+  "connectors.authorize": {
+    input: ({ connectorId }) => ({ provider: "crm", connectorId, redirectUri: "https://host.example/back" }),
+    answer: notFound,
+  },
+  "connectors.completeAuthorization": {
+    input: ({ state }) => ({ state, code: "code" }),
+    answer: { code: AuthorizationInvalid.code },
+  },
+  "connectors.connectWithApiKey": {
+    input: ({ connectorId }) => ({ provider: "crm", connectorId, apiKey: "key" }),
+    answer: notFound,
+  },
+  "connectors.disconnect": { input: byConnector, answer: notFound },
+  "connectors.check": { input: byConnector, answer: notFound },
+  "connectors.invoke": { input: ({ connectorId }) => ({ connectorId, action: "ask" }), answer: notFound },
+
+  "identity.createTenant": { input: () => ({ name: "Again" }), answer: { code: "already_exists" }, system: true },
+  "identity.getTenant": { input: () => ({}), answer: "own" },
+  "identity.renameTenant": { input: () => ({ name: "Globex Corporation" }), answer: "own" },
+  "identity.suspendTenant": { input: () => ({}), answer: "own", system: true },
+  "identity.resumeTenant": {
+    input: () => ({}),
+    answer: { code: "identity.tenant_not_suspended" },
+    system: true,
+  },
+  "identity.createUser": { input: () => ({ ...user, name: "Namesake" }), answer: "own" },
+  "identity.getUser": { input: () => user, answer: notFound },
+  "identity.listUsers": { input: () => ({}), answer: "own" },
+  "identity.updateUser": { input: () => ({ ...user, name: "Changed" }), answer: notFound },
+  "identity.setUserRoles": { input: () => ({ ...user, roles: [] }), answer: notFound },
+  "identity.disableUser": { input: () => user, answer: notFound },
+  "identity.enableUser": { input: () => user, answer: notFound },
+  "identity.createServiceAccount": { input: () => ({ ...service, name: "Namesake" }), answer: "own" },
+  "identity.getServiceAccount": { input: () => service, answer: notFound },
+  "identity.listServiceAccounts": { input: () => ({}), answer: "empty" },
+  "identity.setServiceAccountRoles": { input: () => ({ ...service, roles: [] }), answer: notFound },
+  "identity.disableServiceAccount": { input: () => service, answer: notFound },
+  "identity.enableServiceAccount": { input: () => service, answer: notFound },
+  "identity.createRole": { input: () => ({ role: "acme-admin", permissions: [] }), answer: "own" },
+  "identity.updateRole": { input: () => ({ role: "acme-admin", permissions: [] }), answer: notFound },
+  "identity.listRoles": { input: () => ({}), answer: "own" },
+  "identity.deleteRole": { input: () => ({ role: "acme-admin" }), answer: notFound },
+  "identity.createApiKey": { input: () => ({ name: "key", account }), answer: notFound },
+  "identity.listApiKeys": {
+    input: () => ({ accountType: account.type, accountId: account.id }),
+    answer: "empty",
+  },
+  "identity.revokeApiKey": { input: ({ keyId }) => ({ keyId }), answer: notFound },
+  "identity.whoAmI": { input: () => ({}), answer: "own" },
+  "identity.authenticateApiKey": {
+    input: ({ keyId, keyHash }) => ({ keyId, secretHash: keyHash }),
+    answer: { code: Unauthenticated.code },
+    system: true,
+  },
+  "identity.grantsOf": { input: () => ({ account }), answer: "empty", system: true },
+
+  "secrets.put": { input: () => ({ name: "acme-smtp", value: "globex-value" }), answer: "own" },
+  "secrets.list": { input: () => ({}), answer: "empty" },
+  "secrets.delete": { input: () => ({ name: "acme-smtp" }), answer: notFound },
+  "secrets.reveal": { input: () => ({ name: "acme-smtp" }), answer: notFound },
+
+  "audit.list": { input: () => ({ actor: "acme-ann" }), answer: "empty" },
+  "audit.events": {
+    input: ({ connectorId }) => ({ aggregateType: "connector", aggregateId: connectorId }),
+    answer: "empty",
+  },
+};
+
+const crm = defineConnector({
+  id: "crm",
+  name: "CRM",
+  auth: {
+    apiKey: apiKeyAuth({ header: "x-api-key" }),
+    oauth2: oauth2({
+      authorizationEndpoint: "https://crm.example/auth",
+      tokenEndpoint: "https://crm.example/token",
+      clientId: "client",
+      clientSecret: "client-secret",
+      scopes: [],
+    }),
+  },
+  http: { baseUrl: "https://crm.example" },
+  health: async () => ({ id: "x", name: "x" }),
+  actions: {
+    ask: connectorAction({
+      summary: "Asks.",
+      risk: "read",
+      input: z.strictObject({}),
+      output: z.object({}),
+      run: async () => ({}),
+    }),
+  },
+});
+
+const places = [inMemoryPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
+
+describe.each(places)("two tenants, $name", ({ make }) => {
+  let place: Place;
+  let app: Armature;
+  let acme: Acme;
+  const owner = (tenant: string): PrincipalInput => ({ tenant, user: `${tenant}-ann` });
+  const system = (tenant: string): PrincipalInput => ({ tenant, system: "setup" });
+  const createTenant = async (tenant: string, name: string) => {
+    const { identity } = app.as(system(tenant));
+    await identity.createTenant({ name });
+    await identity.createUser({ userId: `${tenant}-ann`, name: "Ann of her tenant", roles: ["owner"] });
+  };
+  let others = 0;
+  /** Another tenant for each question, so that no answer depends on what was asked before. */
+  const globex = async () => {
+    others += 1;
+    const tenant = `globex-${others}`;
+    await createTenant(tenant, "Globex");
+    return tenant;
+  };
+  const call = (id: string, principal: PrincipalInput) => app.call(id, samples[id]!.input(acme), { principal });
+
+  beforeAll(async () => {
+    place = await make();
+    app = await createArmature({
+      store: await place.open(),
+      keyEncryptionKey,
+      connectors: [crm],
+      http: {
+        send: async () => {
+          throw new Error("nothing is sent here");
+        },
+      },
+      relay: false,
+      allowSecretReveal: true,
+    });
+    await app.migrate();
+    await createTenant("acme", "Acme Incorporated");
+    const { identity, secrets, connectors } = app.as(owner("acme"));
+    await identity.createServiceAccount({ ...service, name: "Acme Importer" });
+    await identity.createRole({ role: "acme-admin", permissions: ["identity:*"] });
+    const { key, keyId } = await identity.createApiKey({ name: "Acme key" });
+    await secrets.put({ name: "acme-smtp", value: "acme-value" });
+    const { id: connectorId } = await connectors.connectWithApiKey({ provider: "crm", apiKey: "acme-api-key" });
+    const begun = await connectors.authorize({ provider: "crm", redirectUri: "https://host.example/back" });
+    const state = new URL(begun.url).searchParams.get("state")!;
+    const keyHash = createHash("sha256").update(key).digest("hex");
+    acme = { connectorId, state, keyId, keyHash };
+  });
+  afterAll(async () => {
+    await app?.close();
+    await place?.close();
+  });
+
+  /** All that can be seen of acme by its owner. */
+  const everythingOfAcme = async () => {
+    const { identity, secrets, connectors, audit } = app.as(owner("acme"));
+    return JSON.stringify([
+      await identity.getTenant(),
+      await identity.listUsers(),
+      await identity.listServiceAccounts(),
+      await identity.listRoles(),
+      await identity.listApiKeys(),
+      await secrets.reveal({ name: "acme-smtp" }),
+      await connectors.list(),
+      (await audit.events({ limit: 200 })).items,
+    ]);
+  };
+
+  test("there is a sample for every operation, and for nothing else", () => {
+    const operations = app.operations.map(({ id }) => id);
+    expect(operations.length).toBeGreaterThan(30);
+    expect(Object.keys(samples).sort()).toEqual([...operations].sort());
+  });
+
+  test("the samples name what really is acme's: acme itself is not told that it does not exist", async () => {
+    const reading = ["connectors.get", "identity.getUser", "identity.getServiceAccount", "secrets.reveal"];
+    for (const id of reading) await expect(call(id, owner("acme")), id).resolves.toBeDefined();
+    expect(await call("identity.grantsOf", system("acme"))).toEqual({ permissions: expect.arrayContaining(["*"]) });
+    for (const id of ["identity.listApiKeys", "audit.list", "audit.events"])
+      expect(((await call(id, owner("acme"))) as { items: unknown[] }).items, id).not.toEqual([]);
+    const mine = call("connectors.completeAuthorization", owner("acme"));
+    await expect(mine).rejects.not.toMatchObject({ code: AuthorizationInvalid.code });
+  });
+
+  test.each(Object.keys(samples))("%s, asked by globex for what is acme's, tells and changes nothing", async (id) => {
+    const { answer, system: onlySystem } = samples[id]!;
+    const tenant = await globex();
+    const before = await everythingOfAcme();
+    const asked = call(id, onlySystem ? system(tenant) : owner(tenant));
+    if (typeof answer === "object") {
+      const error = await asked.then(
+        () => undefined,
+        (thrown) => thrown,
+      );
+      expect(error?.code).toBe(answer.code);
+    } else {
+      const result = (await asked) ?? {};
+      if (answer === "empty") {
+        const { items, permissions, ...rest } = result as { items?: unknown; permissions?: unknown };
+        expect(items ?? permissions).toEqual([]);
+        expect(rest).toEqual({});
+      }
+      const text = JSON.stringify(result);
+      for (const mark of ["Acme", "acme-value", acme.connectorId, acme.keyId]) expect(text).not.toContain(mark);
+    }
+    expect(await everythingOfAcme()).toBe(before);
+  });
+
+  test.each(Object.keys(samples))("%s, asked without its permission, is forbidden and changes nothing", async (id) => {
+    const other = await globex();
+    const before = await everythingOfAcme();
+    const { permission } = app.operations.find((each) => each.id === id)!.operation;
+    const strangers: PrincipalInput[] = [
+      { tenant: "acme", user: "nobody-knows" },
+      { tenant: "acme", service: "nobody-knows" },
+      { tenant: "acme", agent: "helper", onBehalfOf: { type: "user", id: "nobody-knows" } },
+      // Somebody else's owner is nobody here.
+      { tenant: "acme", user: `${other}-ann` },
+      // An owner with a key that is limited to something else.
+      { tenant: "acme", actor: { type: "user", id: "acme-ann" }, limitedTo: ["other:thing"] } satisfies Principal,
+    ];
+    for (const stranger of strangers)
+      await expect(call(id, stranger), JSON.stringify(stranger)).rejects.toMatchObject({
+        code: Forbidden.code,
+        details: { permission },
+      });
+    expect(await everythingOfAcme()).toBe(before);
+  });
+});
