@@ -240,6 +240,11 @@ describe("what stands in Vault", () => {
     expect(await store.list("acme", "a/b/")).toEqual(["a/b/1", "a/b/2"]);
     expect(fake.requests).toHaveLength(before + 1);
     expect(await store.list("acme", "a")).toEqual(["a/", "a//x", "a/1", "a/b/1", "a/b/2"]);
+  });
+
+  it("is not listed under text that is none and would become the same path", async () => {
+    await store.put("acme", "\ufffd/x", new Secret("x"));
+    expect(await store.list("acme", "\ufffd/")).toEqual(["\ufffd/x"]);
     expect(await store.list("acme", "\ud800/")).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { Secret } from "@armature/core";
+import { GuardedHttpClient, type HttpClient, Secret } from "@armature/core";
 import { type FixedClock, fixedClock } from "@armature/core/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { VaultLoginRefused, VaultRefused, VaultUnavailable } from "./errors.ts";
@@ -173,6 +173,16 @@ describe("a token", () => {
     expect(fake.requests.map(({ path }) => path)).toEqual(["auth/token/lookup-self", "secret/data/armature/acme/key"]);
   });
 
+  it("that the host brought and that was revoked is not looked up again, nor tried again", async () => {
+    const { store, token } = withToken({ ttlMs: 60 * MINUTE });
+    await store.get("acme", "key");
+    await clock.advance(MINUTE);
+    fake.tokens.revoke(token);
+    fake.requests.length = 0;
+    await expect(store.get("acme", "key")).rejects.toThrow(VaultRefused);
+    expect(fake.requests).toHaveLength(1);
+  });
+
   it("that may not look itself up works all the same", async () => {
     fake.tokens.policy("narrow", { "secret/data/armature/*": ["read"] });
     const { store } = withToken({ policies: ["narrow"], ttlMs: 60 * MINUTE });
@@ -198,6 +208,34 @@ describe("a request that Vault refuses with 403", () => {
     const found = await Promise.all(Array.from({ length: 50 }, () => store.get("acme", "key")));
     expect(found.every((each) => each?.value.reveal() === "x")).toBe(true);
     expect(logins()).toBe(2);
+  });
+
+  it("late, when others have a new token already, costs no other login", async () => {
+    const { auth } = asRole();
+    const way = new GuardedHttpClient({ allowedOrigins: [fake.address] });
+    let held: Promise<void> | undefined;
+    const slow: HttpClient = {
+      async send(request) {
+        const response = await way.send(request);
+        if (request.url.endsWith("/slow")) await held;
+        return response;
+      },
+    };
+    const store = vault({ address: fake.address, auth, http: slow, clock });
+    await store.get("acme", "slow");
+    await clock.advance(MINUTE);
+    fake.tokens.revokeAll();
+    let release = () => {};
+    held = new Promise((resolve) => {
+      release = resolve;
+    });
+    const late = store.get("acme", "slow");
+    await store.get("acme", "key");
+    await clock.advance(MINUTE);
+    release();
+    expect(await late).toBeUndefined();
+    expect(logins()).toBe(2);
+    await way.close();
   });
 
   it("again and again costs no login each time: a young token is not what is wrong", async () => {
