@@ -172,6 +172,11 @@ describe("versions", () => {
     expect(fake.requests).toHaveLength(before);
   });
 
+  it.each([-1, 1.5, Number.NaN])("are never expected to be %d", async (version) => {
+    await expect(put("x", version)).rejects.toThrow(SecretVersionConflict);
+    expect(writes()).toBe(0);
+  });
+
   it("that somebody deleted or destroyed in Vault itself do not exist, and their number still counts", async () => {
     await put("one");
     fake.kv.softDelete("armature/acme/key");

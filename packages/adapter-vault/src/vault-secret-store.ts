@@ -59,6 +59,8 @@ export class VaultSecretStore implements SecretStore {
 
   async put(tenant: string, name: string, value: Secret<string>, expectedVersion?: number): Promise<number> {
     const path = this.#path(tenant, name);
+    if (expectedVersion !== undefined && !(Number.isSafeInteger(expectedVersion) && expectedVersion >= 0))
+      throw new SecretVersionConflict({ name, expected: expectedVersion });
     const content = { value: parse(plaintext, value.reveal(), "The value of a secret"), write: randomUUID() };
     let written = await this.#write(path, content, expectedVersion);
     if (expectedVersion === undefined) {
