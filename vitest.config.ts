@@ -1,15 +1,26 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 const conditions = ["@armature/source"];
+
+const all = ["packages/*/src/**/*.test.ts", "examples/**/*.test.ts", "tests/**/*.test.ts"];
+
+// These set what a process has only once, OpenTelemetry's SDK, so no other file of tests may share theirs.
+const alone = ["tests/telemetry.test.ts", "tests/connectors/secrecy.test.ts"];
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "examples/**/*.test.ts", "tests/**/*.test.ts"],
-    isolate: false,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     coverage: { provider: "v8", include: ["packages/*/src/**/*.ts"], exclude: ["**/*.test.ts"] },
+    projects: [
+      // Faster: files of one worker share what they have loaded.
+      {
+        extends: true,
+        test: { name: "shared", isolate: false, include: all, exclude: [...configDefaults.exclude, ...alone] },
+      },
+      { extends: true, test: { name: "alone", isolate: true, include: alone } },
+    ],
   },
 });

@@ -65,7 +65,7 @@ export async function command(
   env: Readonly<Record<string, string>>,
 ): Promise<string> {
   try {
-    const { stdout } = await run(process.execPath, [...flags, file, ...args], { env: { ...process.env, ...env } });
+    const { stdout } = await run(process.execPath, [...flags, file, ...args], { env: environment(env) });
     return stdout.trim();
   } catch (error) {
     const { stderr = "", stdout = "" } = error as { stderr?: string; stdout?: string };
@@ -89,13 +89,24 @@ export function endAll(): void {
   for (const child of children) child.kill("SIGKILL");
 }
 
+// The servers are set up by their environment, and a DATABASE_URL in the reader's shell is not meant for them.
+const INHERITED = ["PATH", "Path", "SystemRoot", "HOME", "TMPDIR", "TEMP", "TMP", "CRM_CLIENT_SECRET"];
+
+function environment(own: Readonly<Record<string, string>>): Record<string, string> {
+  const inherited = INHERITED.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...Object.fromEntries(inherited), ...own };
+}
+
 function launch(
   file: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   stdio: ("ignore" | "pipe" | "inherit")[],
 ): ChildProcess {
-  const child = spawn(process.execPath, [...flags, file, ...args], { env: { ...process.env, ...env }, stdio });
+  const child = spawn(process.execPath, [...flags, file, ...args], { env: environment(env), stdio });
   children.add(child);
   child.once("exit", () => children.delete(child));
   return child;
