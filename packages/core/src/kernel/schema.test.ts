@@ -37,6 +37,17 @@ describe("parsing", () => {
     });
   });
 
+  it("tells of the first issues only, and cuts long names: an answer is no multiple of what was sent", () => {
+    const numbers = z.strictObject({ numbers: z.array(z.int()) });
+    const unknown = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`field-${at}`, at]));
+    for (const value of [{ numbers: Array.from({ length: 10_000 }, String) }, { numbers: [], ...unknown }]) {
+      const parsed = tryParse(numbers, value);
+      expect(parsed.ok ? [] : parsed.issues).toHaveLength(50);
+    }
+    const named = tryParse(numbers, { numbers: [], [`${"x".repeat(199)}😀`]: 1 });
+    expect(named).toEqual({ ok: false, issues: [{ path: `${"x".repeat(199)}…`, message: "is not a known field" }] });
+  });
+
   it("names an unknown field at the top by itself, and says nothing of values", () => {
     const issues = tryParse(z.strictObject({}), { "canary-name": "canary-value" });
     expect(issues).toEqual({ ok: false, issues: [{ path: "canary-name", message: "is not a known field" }] });

@@ -1,4 +1,5 @@
 import { type $ZodType, safeParse, toJSONSchema } from "zod/v4/core";
+import { shortened } from "./shortened.ts";
 
 /**
  * A zod 4 schema, described only by what is read of it. Naming the structure instead of `z.ZodType` keeps a host's
@@ -25,18 +26,25 @@ export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly issues: readonly Issue[] };
 
-/** Parses without throwing. The value is a fresh copy wherever the schema describes its shape. */
+/** Who has this much to mend learns nothing from more; and no answer may be a multiple of what was sent. */
+const MOST_ISSUES = 50;
+const LONGEST_NAME = 200;
+
+/** Parses without throwing; tells of the first issues only. The value is a fresh copy wherever the schema describes its shape. */
 export function tryParse<Out>(schema: Schema<Out>, value: unknown): Parsed<Out> {
   const result = safely(schema, value);
   if (result === undefined) return { ok: false, issues: [{ path: "", message: "is nested too deeply" }] };
   if (result.success) return { ok: true, value: result.data as Out };
-  const issues = result.error.issues.flatMap((issue): Issue[] => {
-    const path = issue.path.map(String).join(".");
+  const issues = result.error.issues.slice(0, MOST_ISSUES).flatMap((issue): Issue[] => {
+    const path = issue.path.map((part) => shortened(String(part), LONGEST_NAME)).join(".");
     if (issue.code === "unrecognized_keys")
-      return issue.keys.map((key) => ({ path: path === "" ? key : `${path}.${key}`, message: "is not a known field" }));
+      return issue.keys.slice(0, MOST_ISSUES).map((key) => ({
+        path: path === "" ? shortened(key, LONGEST_NAME) : `${path}.${shortened(key, LONGEST_NAME)}`,
+        message: "is not a known field",
+      }));
     return [{ path, message: issue.message }];
   });
-  return { ok: false, issues };
+  return { ok: false, issues: issues.slice(0, MOST_ISSUES) };
 }
 
 // A recursive schema (any JSON) parses as deep as the stack reaches, and deep brackets cost a sender nothing.

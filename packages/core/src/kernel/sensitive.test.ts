@@ -111,6 +111,30 @@ describe("what is not marked", () => {
     expect(redactor(z.object({ a: mixed }))({ a: "con_1" })).toEqual({ a: "con_1" });
   });
 
+  it("is cut between characters and not within one", () => {
+    const redact = redactor(z.object({ note: z.string() }));
+    expect(redact({ note: `${"x".repeat(499)}😀 and more` })).toEqual({ note: `${"x".repeat(499)}…` });
+  });
+
+  it("is left out at the end of a long list or record, and said to be", () => {
+    const redact = redactor(z.object({ ids: z.array(z.int()), tags: z.record(z.string(), z.int()), last: z.string() }));
+    const ids = Array.from({ length: 300 }, (_, at) => at);
+    expect(redact({ ids, tags: { a: 1, b: 2 }, last: "here" })).toEqual({
+      ids: [...ids.slice(0, 200), "[100 more]"],
+      tags: { "…": "[2 more]" },
+      last: "here",
+    });
+  });
+
+  it("stays small under names that a caller has made up", () => {
+    const redact = redactor(z.object({ input: z.record(z.string(), z.json()) }));
+    const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, at) => [`field-${at}`, at]));
+    expect(JSON.stringify(redact({ input: many })).length).toBeLessThan(10_000);
+    expect(redact({ input: { ["x".repeat(501)]: 1 } })).toEqual({
+      input: { [`${"x".repeat(500)}…`]: "[1 characters]" },
+    });
+  });
+
   it("is cut when it is long text", () => {
     const redact = redactor(z.object({ note: z.string() }));
     expect(redact({ note: "x".repeat(500) })).toEqual({ note: "x".repeat(500) });

@@ -1,9 +1,12 @@
 import type { z } from "zod";
 import { type JsonObject, jsonSchema, type Schema } from "./schema.ts";
+import { shortened } from "./shortened.ts";
 
 const MARK = "x-sensitive";
 const REDACTED = "[redacted]";
 const LONGEST_TEXT = 500;
+/** What a list or record may bring along; a caller must not be able to fill the audit trail with one call. */
+const MOST_ENTRIES = 200;
 
 /**
  * Marks a field whose value is never written to an audit row, an idempotency record, a log or a span. In a pipe, mark
@@ -39,21 +42,25 @@ export function hasSensitive(schema: Schema): boolean {
 /**
  * A redactor for values of the schema. Where several schemas may describe a value (a union, an intersection), one that
  * is marked redacts it. Fields whose type the schema leaves open (any JSON) are replaced by their size and nothing
- * else: what a provider's action takes or gives is not for the audit.
+ * else: what a provider's action takes or gives is not for the audit. The same goes for what stands at the end of a
+ * long list or record.
  */
 export function redactor(schema: Schema): Redact {
   if (marks(schema, "input") > marks(schema, "output"))
     throw new TypeError("A sensitive schema goes into a pipe and loses its mark; mark the whole pipe.");
   const root = jsonSchema(schema, "output") as Node;
-  return (value) => redact(root, [root], value) as JsonObject;
+  return (value) => redact(root, [root], value, { entries: MOST_ENTRIES }) as JsonObject;
 }
 
 function marks(schema: Schema, io: "input" | "output"): number {
   return JSON.stringify(jsonSchema(schema, io)).split(`"${MARK}":true`).length - 1;
 }
 
-/** @param nodes every schema that may describe the value */
-function redact(root: Node, nodes: readonly Node[], value: unknown): unknown {
+/**
+ * @param nodes every schema that may describe the value
+ * @param left how many entries of lists and records may still be written, in the whole value
+ */
+function redact(root: Node, nodes: readonly Node[], value: unknown, left: { entries: number }): unknown {
   if (value === undefined || value === null) return null;
   const shapes = takenApart(root, nodes);
   if (shapes.some((shape) => shape[MARK] === true)) return REDACTED;
@@ -64,32 +71,35 @@ function redact(root: Node, nodes: readonly Node[], value: unknown): unknown {
   if (Array.isArray(value)) {
     const arrays = shapes.filter((shape) => shape["type"] === "array");
     if (arrays.length === 0) return opaque(value);
-    return value.map((item, at) =>
-      redact(
-        root,
-        arrays.flatMap((shape) => itemSchemas(shape, at)),
-        item,
-      ),
-    );
+    const items: unknown[] = [];
+    for (const [at, item] of value.entries()) {
+      if (left.entries === 0) return [...items, `[${value.length - at} more]`];
+      left.entries -= 1;
+      const schemas = arrays.flatMap((shape) => itemSchemas(shape, at));
+      items.push(redact(root, schemas, item, left));
+    }
+    return items;
   }
   if (typeof value === "object") {
     const objects = shapes.filter((shape) => shape["type"] === "object");
     if (!objects.some(namesFields)) return opaque(value);
-    const fields = Object.entries(value).map(([key, field]) => {
-      return [
-        key,
-        redact(
-          root,
-          objects.flatMap((shape) => fieldSchemas(shape, key)),
-          field,
-        ),
-      ];
-    });
-    return Object.fromEntries(fields);
+    const fields: (readonly [string, unknown])[] = [];
+    let omitted = 0;
+    for (const [key, field] of Object.entries(value)) {
+      // A schema has so many fields and no more. The caller's own are what can become many.
+      const named = objects.some(({ properties = {} }) => Object.hasOwn(properties, key));
+      if (!named && left.entries === 0) {
+        omitted += 1;
+        continue;
+      }
+      if (!named) left.entries -= 1;
+      const schemas = objects.flatMap((shape) => fieldSchemas(shape, key));
+      fields.push([shortened(key, LONGEST_TEXT), redact(root, schemas, field, left)]);
+    }
+    return Object.fromEntries(omitted === 0 ? fields : [...fields, ["…", `[${omitted} more]`]]);
   }
   if (takes("object") || takes("array")) return opaque(value);
-  if (typeof value === "string" && value.length > LONGEST_TEXT) return `${value.slice(0, LONGEST_TEXT)}…`;
-  return value;
+  return typeof value === "string" ? shortened(value, LONGEST_TEXT) : value;
 }
 
 /** The schemas themselves and, through unions, intersections and references, everything that they are made of. */

@@ -3,6 +3,7 @@ import type { ContextDefinition, Subscription } from "../kernel/context.ts";
 import type { OperationKind, StreamItem } from "../kernel/contract.ts";
 import {
   ArmatureError,
+  Canceled,
   CorruptData,
   DeadlineExceeded,
   Forbidden,
@@ -17,6 +18,7 @@ import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { jsonSchema, tryParse } from "../kernel/schema.ts";
 import { hasSensitive, redactor } from "../kernel/sensitive.ts";
+import { shortened } from "../kernel/shortened.ts";
 import type { AuditRow, IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
 import { BackgroundWork } from "./background-work.ts";
 import {
@@ -93,10 +95,15 @@ export class Pipeline implements Calls {
       const call = this.#begin(target, request, trace);
       const seen: { input: unknown } = { input: undefined };
       try {
-        return await this.#run(target, input, call, seen);
+        return await this.#within(target, call, (running) => this.#run(target, input, running, seen));
       } catch (error) {
         const typed = this.#typed(error, target, call);
-        if (target.operation.kind !== "query") await this.#auditRefusal(target, call, seen.input, typed);
+        if (target.operation.kind !== "query") {
+          const audited = this.#auditRefusal(target, call, seen.input, typed);
+          // Who has given up waits for nothing more.
+          if (isGivenUp(typed)) void this.#abandoned.track(audited);
+          else await audited;
+        }
         throw typed;
       }
     });
@@ -203,11 +210,9 @@ export class Pipeline implements Calls {
     });
     switch (target.operation.kind) {
       case "query":
-        return this.#within(target, call, async (running) =>
-          this.#output(target, await target.handle(args, this.#contexts.query(target, running))),
-        );
+        return this.#output(target, await target.handle(args, this.#contexts.query(target, call)));
       case "command":
-        return this.#within(target, call, (running) => this.#command(target, args, running));
+        return this.#command(target, args, call);
       default:
         return this.#action(target, args, call);
     }
@@ -299,16 +304,15 @@ export class Pipeline implements Calls {
 
   async #action(target: RunnableOperation, args: unknown, call: CallInfo): Promise<unknown> {
     const key = call.idempotencyKey;
-    if (key === undefined)
-      return this.#within(target, call, async (acting) => {
-        const output = await this.#act(target, args, acting, 1, { happened: false });
-        await this.#commitAudit(this.#auditRow(target, acting, args, "succeeded"));
-        return output;
-      });
+    if (key === undefined) {
+      const output = await this.#act(target, args, call, 1, { happened: false });
+      await this.#commitAudit(this.#auditRow(target, call, args, "succeeded"));
+      return output;
+    }
     const inputHash = hashInput(this.#ports.inputKey, args);
     const claimed = await this.#claims.claim(target, call, key, inputHash);
     if (claimed.type === "replay") return replay(claimed.outcome, target);
-    return this.#within(target, call, (acting) => this.#attempt(target, args, acting, claimed.claim));
+    return this.#attempt(target, args, call, claimed.claim);
   }
 
   async #act(target: RunnableOperation, args: unknown, call: CallInfo, attempt: number, effects: Effects) {
@@ -460,7 +464,7 @@ export class Pipeline implements Calls {
       actor: call.principal.actor,
       onBehalfOf: call.principal.onBehalfOf,
       operation: target.id,
-      target: about === undefined ? undefined : String(about).slice(0, 200),
+      target: about === undefined ? undefined : shortened(String(about), 200),
       outcome,
       errorCode: error?.code,
       input: redacted,
@@ -491,4 +495,8 @@ export class Pipeline implements Calls {
 }
 
 const DONE = Symbol("done");
+function isGivenUp(error: ArmatureError): boolean {
+  return error instanceof DeadlineExceeded || error instanceof Canceled;
+}
+
 const NEVER = new AbortController().signal;
