@@ -3,6 +3,9 @@ import type { HandlerRequest } from "./http-exchange.ts";
 import { invalidBody, readJsonBody } from "./json-body.ts";
 import { type TextField, textField } from "./text-fields.ts";
 
+const MOST_ISSUES = 50;
+const LONGEST_NAME = 200;
+
 /** Where each field of an operation's input stands in a request. */
 export interface InputPlan {
   readonly subject: string;
@@ -82,8 +85,14 @@ export async function readInput(
     else if (!plan.bodyFields.has(name)) issues.push({ path: name, message: "is not a known field" });
     else input.set(name, value);
   }
-  if (issues.length > 0) throw new InvalidInput({ subject: plan.subject, issues });
+  if (issues.length > 0)
+    throw new InvalidInput({ subject: plan.subject, issues: issues.slice(0, MOST_ISSUES).map(short) });
   return Object.fromEntries(input);
+}
+
+// Names are the client's own, and an answer must not be a multiple of what was sent.
+function short({ path, message }: Issue): Issue {
+  return { path: path.length > LONGEST_NAME ? `${path.slice(0, LONGEST_NAME)}…` : path, message };
 }
 
 function parseQuery(query: string): ReadonlyMap<string, string[]> {

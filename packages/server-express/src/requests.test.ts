@@ -113,6 +113,14 @@ describe("input from a JSON body", () => {
     expect(problem.errors).toEqual([{ path: field, message: expect.stringContaining(message) }]);
   });
 
+  test("many unknown fields, or a long one, do not make the answer longer than the request", async () => {
+    const many = Object.fromEntries(Array.from({ length: 900 }, (_, at) => [`f${at}`, 1]));
+    const { problem } = await server.call("/notes", { json: { text: "x", ...many } });
+    expect(problem.errors).toHaveLength(50);
+    const long = await server.call("/notes", { json: { text: "x", ["y".repeat(9_000)]: 1 } });
+    expect(long.problem.errors).toEqual([{ path: `${"y".repeat(200)}…`, message: "is not a known field" }]);
+  });
+
   test("a field that is in the path and in the body is refused, even with the same value", async () => {
     const { status, problem } = await server.call("/notes/note_1", {
       method: "PATCH",
