@@ -1,5 +1,5 @@
 import type { ActionContext } from "../../kernel/context.ts";
-import { LimitExceeded } from "../../kernel/errors.ts";
+import { InvalidInput, LimitExceeded } from "../../kernel/errors.ts";
 import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../../kernel/port-errors.ts";
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
@@ -206,14 +206,22 @@ function credentialHeader(definition: ConnectorDefinition, credential: Credentia
   return { [header]: `${prefix}${credential.key}` };
 }
 
-// A path that was put together from a caller's text must not lead the credential elsewhere.
+// A path that was put together from a caller's text must not lead the credential elsewhere, nor to another resource
+// of the same provider: an id ".." is no id, and encodeURIComponent leaves it as it is.
 function below(baseUrl: string, path: string): URL {
   const base = new URL(`${baseUrl}/`);
   const url = new URL(baseUrl + path);
   if (!path.startsWith("/") || url.origin !== base.origin || !url.pathname.startsWith(base.pathname))
     throw new TypeError("A path of a provider's action must begin with a slash and stay below the base URL.");
+  if (DOT_SEGMENT.test(path.replace(/[?#].*$/s, "")))
+    throw new InvalidInput({
+      subject: "The address of the provider's action",
+      issues: [{ path: "", message: 'has "." or ".." for a part of it; an id may be neither' }],
+    });
   return url;
 }
+
+const DOT_SEGMENT = /[/\\](?:\.|%2e){1,2}(?:[/\\]|$)/i;
 
 function lowerCase(headers: Readonly<Record<string, string>> = {}): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
