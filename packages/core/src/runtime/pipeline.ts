@@ -44,6 +44,7 @@ import {
 } from "./idempotency.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import { inSpan } from "./telemetry.ts";
+import { Turns } from "./turns.ts";
 import { isStorable, UnitOfWork } from "./unit-of-work.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -66,6 +67,7 @@ export class Pipeline implements Calls {
   readonly #claims: Claims;
   readonly #calls = new BackgroundWork();
   readonly #abandoned = new BackgroundWork();
+  readonly #turns = new Turns();
 
   constructor(ports: RuntimePorts, contexts: readonly ContextDefinition[]) {
     this.#ports = ports;
@@ -278,28 +280,44 @@ export class Pipeline implements Calls {
     return replay(verdict.outcome, target);
   }
 
-  // Handles and commits; a lost race begins again with fresh aggregates.
+  // Handles and commits; a lost race begins again with fresh aggregates. Who has lost takes turns with the others of
+  // this process who lost the same aggregate: many callers of one aggregate then cost two runs each, not a crowd's worth.
   async #commitWith(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
-    const { store, ids, clock, lifecycle } = this.#ports;
-    for (let run = 1; ; run += 1) {
-      const work = new UnitOfWork(store, ids, call);
-      try {
-        await handle(work);
-        checkAlive(call, target.id, clock.now());
-        const commit = work.toCommit();
-        const result = await store.commit(call.principal.tenant, commit);
-        if (result.status === "committed")
-          lifecycle.emit("committed", {
-            tenant: call.principal.tenant,
-            contexts: commit.parts.map((part) => part.context),
-          });
-        return { result };
-      } catch (error) {
-        if (!(error instanceof VersionConflict) || run >= MAX_RERUNS) throw error;
-        const jitter = ids.random(1)[0]! / 256;
-        await clock.sleep(Math.min(200, 2 ** run) * jitter, call.signal);
+    const { ids, clock } = this.#ports;
+    let endTurn: (() => void) | undefined;
+    try {
+      for (let run = 1; ; run += 1) {
+        try {
+          return await this.#commitOnce(target, call, handle);
+        } catch (error) {
+          if (!(error instanceof VersionConflict) || run >= MAX_RERUNS) throw error;
+          if (endTurn === undefined) {
+            const { type, id } = error.details;
+            endTurn = await this.#turns.take(`${call.principal.tenant} ${type}/${id}`);
+            checkAlive(call, target.id, clock.now());
+          } else {
+            // Another process is in the way.
+            const jitter = ids.random(1)[0]! / 256;
+            await clock.sleep(Math.min(200, 2 ** run) * jitter, call.signal);
+          }
+        }
       }
+    } finally {
+      endTurn?.();
     }
+  }
+
+  async #commitOnce(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
+    const { store, ids, clock, lifecycle } = this.#ports;
+    const { tenant } = call.principal;
+    const work = new UnitOfWork(store, ids, call);
+    await handle(work);
+    checkAlive(call, target.id, clock.now());
+    const commit = work.toCommit();
+    const result = await store.commit(tenant, commit);
+    if (result.status === "committed")
+      lifecycle.emit("committed", { tenant, contexts: commit.parts.map((part) => part.context) });
+    return { result };
   }
 
   async #action(target: RunnableOperation, args: unknown, call: CallInfo): Promise<unknown> {
