@@ -208,7 +208,7 @@ export function connectorsContext(options: ConnectorsOptions) {
         return { account: await definitionOf(held.provider).health(reach(ctx, connectorId, held, "natural")) };
       },
 
-      invoke: async ({ connectorId, action: name, input }, ctx) => {
+      invoke: async ({ connectorId, action: name, input = {} }, ctx) => {
         const held = await ctx.use(connectors).credentialOf({ connectorId });
         const { provider } = held;
         const action = Object.hasOwn(definitionOf(provider).actions, name)

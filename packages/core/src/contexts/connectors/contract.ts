@@ -191,6 +191,13 @@ const connectorView = z.object({
 });
 export type ConnectorView = z.infer<typeof connectorView>;
 
+/** A key is sent in a header: one that was pasted with a line break would never work. */
+const headerText = z
+  .string()
+  .min(1)
+  .max(4000)
+  .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, "must be printable ASCII, without blanks or line breaks around it");
+
 const json = z.json();
 /** What an action of a provider gives: any JSON. */
 export type InvokeResult = z.infer<typeof json>;
@@ -281,7 +288,7 @@ const contract = defineContract(
       input: z.strictObject({
         provider: z.string().min(1).max(100),
         connectorId: connectorId.optional(),
-        apiKey: sensitive(z.string().min(1).max(4000)),
+        apiKey: sensitive(headerText),
       }),
       output: connectorView,
       errors: [ProviderUnknown, AuthenticationUnsupported, ConnectorAlreadyConnected],
@@ -310,7 +317,7 @@ const contract = defineContract(
       input: z.strictObject({
         connectorId,
         action: z.string().min(1).max(100),
-        input: z.record(z.string(), json).default({}),
+        input: z.record(z.string().max(200), json).optional(),
       }),
       output: z.object({ result: json }),
       errors: [ActionUnknown, ...connectionErrors, ...providerErrors],
