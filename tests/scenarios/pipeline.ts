@@ -247,6 +247,40 @@ export function pipelineScenarios(kind: PlaceKind): void {
       expect((await audit.list({ limit: 200 })).items).toHaveLength(many);
     });
 
+    test("that lost a race and then does not end keeps nobody else from the aggregate", async () => {
+      const clock = fixedClock();
+      const [loaded, raced, stuck, end] = [gate(), gate(), gate(), gate()];
+      let runs = 0;
+      const app = await bench.start({
+        clock,
+        relay: false,
+        lab: {
+          add: async ({ counterId, by, note }, ctx) => {
+            const counter = (await ctx.tryLoad(Counter, counterId)) ?? ctx.add(new Counter(counterId));
+            if (note === "stuck") {
+              runs += 1;
+              (runs === 1 ? loaded : stuck).open();
+              await (runs === 1 ? raced : end).opened;
+            }
+            counter.add(by, note);
+            return { value: counter.value };
+          },
+        },
+      });
+      const { lab } = app.as({ tenant: bench.tenant(), user: "ann" });
+      const late = lab.add({ counterId: "c", note: "stuck" }, { timeoutMs: 1_000 });
+      const givenUp = expect(late).rejects.toThrow(DeadlineExceeded);
+      await loaded.opened;
+      await lab.add({ counterId: "c" });
+      raced.open();
+      await stuck.opened;
+      await clock.advance(1_000);
+      await givenUp;
+      await Promise.all(Array.from({ length: 5 }, () => lab.add({ counterId: "c" })));
+      expect(await lab.look({ counterId: "c" })).toEqual({ value: 6 });
+      end.open();
+    });
+
     test("sees of the outside only what its kind may use", async () => {
       const { lab } = (await bench.start()).as({ tenant: bench.tenant(), user: "ann" });
       const outside = ["http", "secrets", "lease", "rateLimiter"];
@@ -407,7 +441,8 @@ export function pipelineScenarios(kind: PlaceKind): void {
             },
           },
         });
-        const { lab } = app.as({ tenant: bench.tenant(), user: "ann" });
+        const tenant = bench.tenant();
+        const { lab } = app.as({ tenant, user: "ann" });
         const caller = new AbortController();
         const call = lab.add({ counterId: "c" }, { signal: caller.signal });
         await begun.opened;
@@ -415,7 +450,7 @@ export function pipelineScenarios(kind: PlaceKind): void {
         await expect(call).rejects.toThrow(Canceled);
         go.open();
         await app.close();
-        const { lab: after } = (await bench.start()).as({ tenant: bench.tenant(), user: "ann" });
+        const { lab: after } = (await bench.start()).as({ tenant, user: "ann" });
         await expect(after.look({ counterId: "c" })).rejects.toThrow(NotFound);
       });
 
@@ -587,7 +622,12 @@ export function pipelineScenarios(kind: PlaceKind): void {
         await begun.opened;
         caller.abort();
         await expect(call).rejects.toThrow(Canceled);
-        const closing = app.close();
+        let closed = false;
+        const closing = app.close().then(() => {
+          closed = true;
+        });
+        for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+        expect(closed).toBe(false);
         go.open();
         await closing;
         const { audit } = (await bench.start()).as({ tenant, user: "ann" });

@@ -2,7 +2,7 @@ import type { CloudEvent, EventBus } from "@armature/core";
 import { fixedClock, intercepted } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
 import { benchOn, gate, type LabApp } from "./bench.ts";
-import { Note, noteDown, noteOf, type OnAdded } from "./lab.ts";
+import { lab as labOfTests, Note, noteDown, noteOf, type OnAdded } from "./lab.ts";
 import type { PlaceKind } from "./place.ts";
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => `${at + 1}`);
@@ -375,19 +375,27 @@ export function relayScenarios(kind: PlaceKind): void {
 
     test("tell what caused them, from the first call to the last effect", async () => {
       const tenant = bench.tenant();
-      const app = await bench.start();
+      const second: OnAdded = async (event, ctx) => {
+        await noteDown("second")(event, ctx);
+        if (event.aggregateId === "c") ctx.send(labOfTests, "add", { counterId: "d" });
+      };
+      const app = await bench.start({ desk: { second } });
       const { lab, audit } = app.as({ tenant, user: "ann" });
       await lab.add({ counterId: "c" }, { correlationId: "cor-1" });
       await app.settled();
       const { items } = await audit.events({ direction: "asc" });
-      const [added, ...noted] = items;
-      expect(added!.causationId).toMatch(/^call_/);
-      expect(noted).toHaveLength(2);
-      for (const event of noted)
-        expect(event).toMatchObject({ type: "note.written", causationId: added!.id, correlationId: "cor-1" });
+      const about = (aggregate: string) => items.filter(({ aggregateId }) => aggregateId === aggregate);
+      const [added] = about("c");
+      expect(added).toMatchObject({ causationId: expect.stringMatching(/^call_/), correlationId: "cor-1" });
+      // What the event's handlers did, and what one of them has sent, was caused by the event.
+      const [sent] = about("d");
+      for (const event of [...about(noteOf("first", "c")), ...about(noteOf("second", "c")), sent!])
+        expect(event).toMatchObject({ causationId: added!.id, correlationId: "cor-1" });
+      for (const event of about(noteOf("first", "d"))) expect(event.causationId).toBe(sent!.id);
+      expect(items).toHaveLength(6);
       const traces = items.map(({ traceparent }) => traceparent.slice(3, 35));
       expect(new Set(traces).size).toBe(1);
-      expect(noted[0]!.actor).toEqual({ type: "system", id: expect.stringMatching(/^desk\./) });
+      expect(about(noteOf("first", "c"))[0]!.actor).toEqual({ type: "system", id: "desk.first" });
     });
 
     test("whose handler does not end are given up and tried again, and others go on", async () => {

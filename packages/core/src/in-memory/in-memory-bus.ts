@@ -28,7 +28,7 @@ export class InProcessBus implements EventBus {
   readonly #clock: Clock;
   readonly #groups = new Map<string, Group>();
   readonly #members = new Set<{ close(): Promise<void> }>();
-  #closed = false;
+  readonly #closed = new AbortController();
 
   constructor(clock: Clock = systemClock()) {
     this.#clock = clock;
@@ -73,7 +73,7 @@ export class InProcessBus implements EventBus {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closed.abort();
     await Promise.all([...this.#members].map((member) => member.close()));
   }
 
@@ -106,14 +106,17 @@ export class InProcessBus implements EventBus {
   /** The lane stays busy until its time has come, so that nothing of the subject can overtake the failed event. */
   #retryLater(group: Group, lane: Lane): void {
     const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (lane.failures - 1));
-    void this.#clock.sleep(delay).then(() => {
-      lane.busy = false;
-      wake(group);
-    });
+    void this.#clock.sleep(delay, this.#closed.signal).then(
+      () => {
+        lane.busy = false;
+        wake(group);
+      },
+      () => undefined,
+    );
   }
 
   #mustBeOpen(): void {
-    if (this.#closed) throw new Error("The bus is closed.");
+    if (this.#closed.signal.aborted) throw new Error("The bus is closed.");
   }
 }
 

@@ -294,6 +294,8 @@ export class Pipeline implements Calls {
           if (endTurn === undefined) {
             const { type, id } = error.details;
             endTurn = await this.#turns.take(`${call.principal.tenant} ${type}/${id}`);
+            // One that is given up and does not end keeps nobody waiting.
+            call.signal.addEventListener("abort", endTurn, { once: true });
             checkAlive(call, target.id, clock.now());
           } else {
             // Another process is in the way.

@@ -36,6 +36,8 @@ export type Found = "progress" | "nothing" | "not-ours";
 
 /** What one look at an outbox found. */
 interface Pass {
+  /** The lease that it works under. Once that is lost, what was read may be old. */
+  readonly lease: HeldLease | undefined;
   /** `consumer tenant type/id`: earlier events of the aggregate wait for this consumer, so later ones must too. */
   readonly blocked: Set<string>;
   /** When the earliest failed delivery may be tried again. */
@@ -166,7 +168,13 @@ export class Relay {
 
   async #look(): Promise<Pass | undefined> {
     if (!(await this.#holdLease())) return undefined;
-    const pass: Pass = { blocked: new Set(), nextAt: Number.POSITIVE_INFINITY, busDown: false, progress: false };
+    const pass: Pass = {
+      lease: this.#lease,
+      blocked: new Set(),
+      nextAt: Number.POSITIVE_INFINITY,
+      busDown: false,
+      progress: false,
+    };
     let after: string | undefined;
     for (;;) {
       const entries = await this.#ports.store.outbox.read(this.#context, { after, limit: PAGE });
@@ -174,8 +182,12 @@ export class Relay {
       await this.#work(entries, pass);
       if (entries.length < PAGE || this.#stop.signal.aborted) return pass;
       after = entries.at(-1)!.position;
-      if (!(await this.#holdLease())) return undefined;
+      if (!(await this.#stillHolds(pass))) return undefined;
     }
+  }
+
+  async #stillHolds(pass: Pass): Promise<boolean> {
+    return (await this.#holdLease()) && this.#lease === pass.lease;
   }
 
   async #holdLease(): Promise<boolean> {
@@ -197,7 +209,7 @@ export class Relay {
     try {
       for (const entry of entries) {
         if (this.#stop.signal.aborted) break;
-        if (!(await this.#holdLease())) break;
+        if (!(await this.#stillHolds(pass))) break;
         const delivered =
           entry.message.kind === "command"
             ? await this.#run(entry, entry.message.command, pass)
@@ -284,6 +296,8 @@ export class Relay {
       this.#advanced(pass);
       return true;
     } catch (error) {
+      // Another process is at it by now: what it comes to is what counts.
+      if (!(await this.#stillHolds(pass))) return false;
       const attempts = (failure?.attempts ?? 0) + 1;
       const reason = describe(error);
       if (attempts >= this.#options.maxAttempts || error instanceof CorruptData) {
