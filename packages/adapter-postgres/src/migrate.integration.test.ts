@@ -2,7 +2,8 @@ import type { StoredContext } from "@armature/core";
 import { PGlite } from "@electric-sql/pglite";
 import { createPgConfig } from "@electric-sql/pglite/node-postgres";
 import { Pool } from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { QueryConfig } from "./database.ts";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
 import { postgres } from "./postgres.ts";
 
@@ -56,6 +57,26 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
       parts: [saved("orders", "order", "a"), saved("billing", "invoice", "b")],
     });
     expect(result).toEqual({ status: "committed" });
+  });
+
+  it("sees what another migration has made while it waited for its turn", async () => {
+    const database = await fresh();
+    const first = await database.pool.connect();
+    await first.query("BEGIN");
+    await first.query("SELECT pg_advisory_xact_lock(hashtextextended('armature.migrate', 0))");
+    const waiting = storeOn(database).migrate([orders]);
+    await vi.waitFor(async () => {
+      const locks = "SELECT FROM pg_locks JOIN pg_database ON database = pg_database.oid";
+      const held = `${locks} WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted`;
+      expect((await first.query(held)).rowCount).toBe(1);
+    });
+    const inTurn = { connect: async () => ({ query: (config: QueryConfig) => first.query(config), release() {} }) };
+    await postgres({ pool: inTurn, rolePrefix: database.name }).migrate([orders]);
+    await waiting;
+    first.release();
+    expect(await storeOn(database).commit("acme", { parts: [saved("orders", "order", "a")] })).toEqual({
+      status: "committed",
+    });
   });
 
   it("lets several databases of one server share their roles, also when they start at once", async () => {

@@ -143,8 +143,11 @@ async function missingSteps(client: Queryable, migration: Migration): Promise<re
 }
 
 async function appliedSteps(client: Queryable): Promise<readonly Applied[]> {
-  const { rows } = await client.query({ text: "SELECT to_regclass('armature.migrations') IS NOT NULL AS present" });
-  if (rows[0]?.["present"] !== true) return [];
+  // Reads the catalog itself. `to_regclass` may answer from what the session remembers of the time before it waited.
+  const { rows } = await client.query({
+    text: "SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'armature' AND tablename = 'migrations'",
+  });
+  if (rows.length === 0) return [];
   const found = await client.query({ text: "SELECT scope, name, version, fingerprint FROM armature.migrations" });
   return found.rows as unknown as readonly Applied[];
 }
