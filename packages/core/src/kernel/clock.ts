@@ -37,7 +37,7 @@ export function systemClock(): Clock {
           reject(signal?.reason);
         };
         signal?.addEventListener("abort", abort, { once: true });
-        wait(ms);
+        wait(Math.max(0, ms));
       }),
   };
 }
