@@ -366,8 +366,7 @@ export class Pipeline implements Calls {
     const { clock } = this.#ports;
     const over = new AbortController();
     const done = new AbortController();
-    // A signal that lives as long as the process must not collect a dependent for every call.
-    const signal = call.signal === NEVER ? over.signal : AbortSignal.any([call.signal, over.signal]);
+    const signal = call.timed ? eitherOf(call.signal, over.signal) : call.signal;
     const running: CallInfo = { ...call, signal };
     const gaveUp = Promise.withResolvers<never>();
     gaveUp.promise.catch(() => undefined);
@@ -517,6 +516,11 @@ export class Pipeline implements Calls {
 const DONE = Symbol("done");
 function isGivenUp(error: ArmatureError): boolean {
   return error instanceof DeadlineExceeded || error instanceof Canceled;
+}
+
+// A signal that lives as long as the process must not collect a dependent for every call.
+function eitherOf(callers: AbortSignal, ours: AbortSignal): AbortSignal {
+  return callers === NEVER ? ours : AbortSignal.any([callers, ours]);
 }
 
 const NEVER = new AbortController().signal;
