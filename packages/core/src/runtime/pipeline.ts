@@ -1,4 +1,3 @@
-import { toInstant } from "../kernel/clock.ts";
 import type { ContextDefinition, Subscription } from "../kernel/context.ts";
 import type { OperationKind, StreamItem } from "../kernel/contract.ts";
 import {
@@ -18,8 +17,8 @@ import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { jsonSchema, tryParse } from "../kernel/schema.ts";
 import { hasSensitive, redactor } from "../kernel/sensitive.ts";
-import { shortened } from "../kernel/shortened.ts";
-import type { AuditRow, IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
+import type { IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
+import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
 import {
   type CallInfo,
@@ -65,6 +64,7 @@ export class Pipeline implements Calls {
   readonly #operations = new Map<string, RunnableOperation>();
   readonly #contexts: HandlerContexts;
   readonly #claims: Claims;
+  readonly #audit: AuditTrail;
   readonly #calls = new BackgroundWork();
   readonly #abandoned = new BackgroundWork();
   readonly #turns = new Turns();
@@ -73,6 +73,7 @@ export class Pipeline implements Calls {
     this.#ports = ports;
     this.#contexts = new HandlerContexts(ports, this);
     this.#claims = new Claims(ports);
+    this.#audit = new AuditTrail(ports);
     for (const context of contexts) {
       for (const [name, operation] of Object.entries(context.contract.operations)) {
         const id = `${context.contract.name}.${name}`;
@@ -101,7 +102,7 @@ export class Pipeline implements Calls {
       } catch (error) {
         const typed = this.#typed(error, target, call);
         if (target.operation.kind !== "query") {
-          const audited = this.#auditRefusal(target, call, seen.input, typed);
+          const audited = this.#audit.writeRefusal(target, call, seen.input, typed);
           // Who has given up waits for nothing more.
           if (isGivenUp(typed)) void this.#abandoned.track(audited);
           else await audited;
@@ -153,12 +154,12 @@ export class Pipeline implements Calls {
       });
       const returned = await target.handle(args, this.#contexts.command(target, call, work));
       const output = this.#output(target, returned);
-      work.audit(this.#auditRow(target, call, args, "succeeded"));
+      work.audit(this.#audit.succeeded(target, call, args));
       return output;
     } catch (error) {
       work.fail(error);
       if (error instanceof ArmatureError && !(error instanceof CorruptData))
-        await this.#auditRefusal(target, call, seen.input, error);
+        await this.#audit.writeRefusal(target, call, seen.input, error);
       throw error;
     }
   }
@@ -260,7 +261,7 @@ export class Pipeline implements Calls {
     let output: unknown;
     const { result } = await this.#commitWith(target, call, async (work) => {
       output = this.#output(target, await target.handle(args, this.#contexts.command(target, call, work)));
-      work.audit(this.#auditRow(target, call, args, "succeeded"));
+      work.audit(this.#audit.succeeded(target, call, args));
       if (record !== undefined)
         work.idempotency(context, {
           ...record,
@@ -326,7 +327,7 @@ export class Pipeline implements Calls {
     const key = call.idempotencyKey;
     if (key === undefined) {
       const output = await this.#act(target, args, call, 1, { happened: false });
-      await this.#commitAudit(this.#auditRow(target, call, args, "succeeded"));
+      await this.#audit.write(this.#audit.succeeded(target, call, args));
       return output;
     }
     const inputHash = hashInput(this.#ports.inputKey, args);
@@ -356,7 +357,7 @@ export class Pipeline implements Calls {
       else await this.#claims.release(target, call, claim, untouched);
       throw typed;
     }
-    const audit = this.#auditRow(target, call, args, "succeeded");
+    const audit = this.#audit.succeeded(target, call, args);
     const overtaken = await this.#claims.settle(target, call, claim, resultOutcome(target, output), audit);
     return overtaken === undefined ? output : replay(overtaken, target);
   }
@@ -465,55 +466,10 @@ export class Pipeline implements Calls {
     });
     return new InternalError({ traceId }, { cause: error });
   }
-
-  #auditRow(
-    target: RunnableOperation,
-    call: CallInfo,
-    input: unknown,
-    outcome: AuditRow["outcome"],
-    error?: ArmatureError,
-  ): AuditRow {
-    const redacted = input === undefined ? {} : target.redactInput(input);
-    const about = redacted[target.operation.target ?? ""] ?? undefined;
-    return {
-      id: this.#ports.ids.next("aud"),
-      tenant: call.principal.tenant,
-      context: target.context.contract.name,
-      time: toInstant(this.#ports.clock.now()),
-      actor: call.principal.actor,
-      onBehalfOf: call.principal.onBehalfOf,
-      operation: target.id,
-      target: about === undefined ? undefined : shortened(String(about), 200),
-      outcome,
-      errorCode: error?.code,
-      input: redacted,
-      correlationId: call.correlationId,
-      traceId: call.trace.traceId,
-    };
-  }
-
-  async #auditRefusal(target: RunnableOperation, call: CallInfo, input: unknown, error: ArmatureError): Promise<void> {
-    const outcome = isDefinite(error) && error.kind !== "unknown-outcome" ? "refused" : "failed";
-    try {
-      await this.#commitAudit(this.#auditRow(target, call, input, outcome, error));
-    } catch (cause) {
-      // The caller's error matters more than ours; the log keeps what the audit could not.
-      this.#ports.logger.error(`The audit row of a refused ${target.id} could not be written`, {
-        tenant: call.principal.tenant,
-        traceId: call.trace.traceId,
-        errorCode: error.code,
-        error: String(cause),
-      });
-    }
-  }
-
-  async #commitAudit(row: AuditRow): Promise<void> {
-    const part = { context: row.context, aggregates: [], events: [], messages: [], audit: [row] };
-    await this.#ports.store.commit(row.tenant, { parts: [part] });
-  }
 }
 
 const DONE = Symbol("done");
+
 function isGivenUp(error: ArmatureError): boolean {
   return error instanceof DeadlineExceeded || error instanceof Canceled;
 }
