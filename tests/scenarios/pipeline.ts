@@ -276,8 +276,9 @@ export function pipelineScenarios(kind: PlaceKind): void {
       await stuck.opened;
       await clock.advance(1_000);
       await givenUp;
-      await Promise.all(Array.from({ length: 5 }, () => lab.add({ counterId: "c" })));
-      expect(await lab.look({ counterId: "c" })).toEqual({ value: 6 });
+      // Two, so that the one that loses meets nobody the second time: it would wait for a clock that stands still.
+      await Promise.all([lab.add({ counterId: "c" }), lab.add({ counterId: "c" })]);
+      expect(await lab.look({ counterId: "c" })).toEqual({ value: 3 });
       end.open();
     });
 
