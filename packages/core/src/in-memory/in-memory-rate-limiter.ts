@@ -22,10 +22,7 @@ export class InMemoryRateLimiter implements RateLimiter {
     return this.#fullAt.size;
   }
 
-  async take(
-    key: string,
-    bucket: Bucket,
-  ): Promise<{ readonly allowed: true } | { readonly allowed: false; readonly retryAfterMs: number }> {
+  async take(key: string, bucket: Bucket): ReturnType<RateLimiter["take"]> {
     const { capacity, refillMs } = bucket;
     if (!(capacity >= 1 && refillMs > 0))
       throw new RangeError(`A bucket of ${capacity} tokens refilled in ${refillMs} ms can never give a token.`);
@@ -35,7 +32,7 @@ export class InMemoryRateLimiter implements RateLimiter {
     if (wait > ROUNDING_MS) return { allowed: false, retryAfterMs: Math.ceil(wait - ROUNDING_MS) };
     this.#sweep(now);
     this.#fullAt.set(key, fullAt);
-    return { allowed: true };
+    return { allowed: true, remaining: Math.floor(((ROUNDING_MS - wait) * capacity) / refillMs) };
   }
 
   /** Forgets buckets that are full again, seldom enough to cost nothing. */

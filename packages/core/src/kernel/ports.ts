@@ -98,11 +98,16 @@ export interface Bucket {
 }
 
 export interface RateLimiter {
-  /** Takes a token from the bucket of this key, or says how long to wait for one. */
+  /**
+   * Takes a token from the bucket of this key, or says how long to wait for one. `remaining` is how many whole tokens
+   * are left in it.
+   */
   take(
     key: string,
     bucket: Bucket,
-  ): Promise<{ readonly allowed: true } | { readonly allowed: false; readonly retryAfterMs: number }>;
+  ): Promise<
+    { readonly allowed: true; readonly remaining: number } | { readonly allowed: false; readonly retryAfterMs: number }
+  >;
 }
 
 /** Decides whether a principal may use a permission in its tenant. */
