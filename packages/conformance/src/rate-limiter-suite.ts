@@ -1,4 +1,4 @@
-import type { Bucket, RateLimiter } from "@armature/core";
+import type { Bucket, RateLimiter, TakeRequest } from "@armature/core";
 import fc from "fast-check";
 import { beforeAll, expect, type TestContext, vi } from "vitest";
 import { fresh } from "./expectations.ts";
@@ -23,7 +23,8 @@ export function rateLimiterSuite(
     beforeAll(async () => {
       ready = await setup();
     });
-    const take = (key: string, bucket: Bucket) => ready.rateLimiter.take(key, bucket);
+    const takeAll = (...requests: readonly TakeRequest[]) => ready.rateLimiter.take(requests);
+    const take = (key: string, bucket: Bucket) => takeAll({ key, bucket });
     const allowedOf = async (count: number, key: string, bucket: Bucket) => {
       const results = await Promise.all(Array.from({ length: count }, () => take(key, bucket)));
       return results.filter(({ allowed }) => allowed).length;
@@ -67,6 +68,39 @@ export function rateLimiterSuite(
       const keys = [key, `${key}/`, `${key} 日本語`, `${key}'"%_*`, key.toUpperCase()];
       for (const each of keys) expect((await take(each, bucket)).allowed).toBe(true);
       for (const each of keys) expect((await take(each, bucket)).allowed).toBe(false);
+    });
+
+    test("of several buckets each gives a token, or none does and the longest wait is said", async () => {
+      const [narrow, wide, slow] = [
+        { key: fresh("narrow"), bucket: { capacity: 1, refillMs: HOUR_MS } },
+        { key: fresh("wide"), bucket: { capacity: 3, refillMs: HOUR_MS } },
+        { key: fresh("slow"), bucket: { capacity: 1, refillMs: 2 * HOUR_MS } },
+      ];
+      expect(await takeAll(wide, narrow)).toEqual({ allowed: true, remaining: 0 });
+      // Refused for the sake of the narrow one, in either order; the wide one still has two.
+      for (const requests of [
+        [wide, narrow],
+        [narrow, wide],
+      ])
+        expect((await takeAll(...requests)).allowed).toBe(false);
+      expect(await takeAll(slow, wide)).toEqual({ allowed: true, remaining: 0 });
+      const wait = await takeAll(narrow, slow, wide);
+      expect(wait).toMatchObject({ allowed: false, retryAfterMs: expect.any(Number) });
+      expect((wait as { retryAfterMs: number }).retryAfterMs).toBeGreaterThan(HOUR_MS);
+      expect(await takeAll(wide)).toEqual({ allowed: true, remaining: 0 });
+      expect((await takeAll(wide)).allowed).toBe(false);
+    });
+
+    test("of many who ask for several buckets at once exactly as many get theirs as the narrowest has", async () => {
+      const [mine, shared] = [
+        { key: fresh("mine"), bucket: { capacity: 4, refillMs: HOUR_MS } },
+        { key: fresh("shared"), bucket: { capacity: 9, refillMs: HOUR_MS } },
+      ];
+      const results = await Promise.all(
+        Array.from({ length: 30 }, (_, at) => (at % 2 === 0 ? takeAll(mine, shared) : takeAll(shared, mine))),
+      );
+      expect(results.filter(({ allowed }) => allowed)).toHaveLength(4);
+      expect(await allowedOf(20, shared.key, shared.bucket)).toBe(5);
     });
 
     test("a token comes back with time", async () => {

@@ -182,6 +182,8 @@ export type {
   RateLimiter,
   SecretStore,
   StoredSecret,
+  TakeRequest,
+  TakeResult,
 } from "./kernel/ports.ts";
 export {
   type Actor,

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../kernel/clock.ts";
-import type { Bucket, RateLimiter } from "../kernel/ports.ts";
+import type { RateLimiter, TakeRequest, TakeResult } from "../kernel/ports.ts";
 
 // Adding intervals that are no whole milliseconds loses some of their last digits.
 const ROUNDING_MS = 0.01;
@@ -22,17 +22,25 @@ export class InMemoryRateLimiter implements RateLimiter {
     return this.#fullAt.size;
   }
 
-  async take(key: string, bucket: Bucket): ReturnType<RateLimiter["take"]> {
-    const { capacity, refillMs } = bucket;
-    if (!(capacity >= 1 && refillMs > 0))
-      throw new RangeError(`A bucket of ${capacity} tokens refilled in ${refillMs} ms can never give a token.`);
+  async take(requests: readonly TakeRequest[]): Promise<TakeResult> {
     const now = this.#clock.now();
-    const fullAt = Math.max(this.#fullAt.get(key) ?? now, now) + refillMs / capacity;
-    const wait = fullAt - refillMs - now;
+    const taken: (readonly [string, number])[] = [];
+    let wait = 0;
+    let remaining = Number.POSITIVE_INFINITY;
+    for (const { key, bucket } of requests) {
+      const { capacity, refillMs } = bucket;
+      if (!(capacity >= 1 && refillMs > 0))
+        throw new RangeError(`A bucket of ${capacity} tokens refilled in ${refillMs} ms can never give a token.`);
+      const fullAt = Math.max(this.#fullAt.get(key) ?? now, now) + refillMs / capacity;
+      const over = fullAt - refillMs - now;
+      wait = Math.max(wait, over);
+      remaining = Math.min(remaining, Math.floor(((ROUNDING_MS - over) * capacity) / refillMs));
+      taken.push([key, fullAt]);
+    }
     if (wait > ROUNDING_MS) return { allowed: false, retryAfterMs: Math.ceil(wait - ROUNDING_MS) };
     this.#sweep(now);
-    this.#fullAt.set(key, fullAt);
-    return { allowed: true, remaining: Math.floor(((ROUNDING_MS - wait) * capacity) / refillMs) };
+    for (const [key, fullAt] of taken) this.#fullAt.set(key, fullAt);
+    return { allowed: true, remaining };
   }
 
   /** Forgets buckets that are full again, seldom enough to cost nothing. */

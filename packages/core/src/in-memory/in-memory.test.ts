@@ -22,11 +22,11 @@ describe("memory", () => {
     const limiter = new InMemoryRateLimiter(clock);
     const bucket = { capacity: 1, refillMs: 10 };
     for (let at = 0; at < 2_000; at += 1) {
-      await limiter.take(`key-${at}`, bucket);
+      await limiter.take([{ key: `key-${at}`, bucket }]);
       await clock.advance(1);
     }
     expect(limiter.size).toBeLessThan(100);
-    expect((await limiter.take("key-1999", bucket)).allowed).toBe(false);
+    expect((await limiter.take([{ key: "key-1999", bucket }])).allowed).toBe(false);
   });
 
   test("buckets and leases that still matter are never forgotten", async () => {
@@ -34,11 +34,11 @@ describe("memory", () => {
     const [limiter, lease] = [new InMemoryRateLimiter(clock), new InMemoryLease(clock)];
     const keys = Array.from({ length: 500 }, (_, at) => `key-${at}`);
     for (const key of keys) {
-      await limiter.take(key, { capacity: 1, refillMs: 1_000 });
+      await limiter.take([{ key, bucket: { capacity: 1, refillMs: 1_000 } }]);
       await lease.acquire(key, 1_000);
     }
     for (const key of keys) {
-      expect((await limiter.take(key, { capacity: 1, refillMs: 1_000 })).allowed).toBe(false);
+      expect((await limiter.take([{ key, bucket: { capacity: 1, refillMs: 1_000 } }])).allowed).toBe(false);
       expect(await lease.acquire(key, 1_000)).toBeUndefined();
     }
   });
@@ -53,18 +53,18 @@ describe("the rate limiter", () => {
       { capacity: 1, refillMs: 0 },
       { capacity: Number.NaN, refillMs: 1000 },
     ])
-      await expect(limiter.take("key", bucket)).rejects.toThrow(RangeError);
+      await expect(limiter.take([{ key: "key", bucket }])).rejects.toThrow(RangeError);
   });
 
   test("a clock that goes back gives no tokens away and takes none", async () => {
     let now = 10_000;
     const limiter = new InMemoryRateLimiter({ now: () => now, sleep: () => Promise.resolve() });
     const bucket = { capacity: 2, refillMs: 1_000 };
-    await limiter.take("key", bucket);
+    await limiter.take([{ key: "key", bucket }]);
     now = 9_000;
-    expect((await limiter.take("key", bucket)).allowed).toBe(false);
+    expect((await limiter.take([{ key: "key", bucket }])).allowed).toBe(false);
     now = 10_000;
-    expect((await limiter.take("key", bucket)).allowed).toBe(true);
+    expect((await limiter.take([{ key: "key", bucket }])).allowed).toBe(true);
   });
 });
 

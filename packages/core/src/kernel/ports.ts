@@ -97,17 +97,24 @@ export interface Bucket {
   readonly refillMs: number;
 }
 
+/** A token that is wanted: of which bucket, and how that one is filled. */
+export interface TakeRequest {
+  readonly key: string;
+  readonly bucket: Bucket;
+}
+
+/** What became of it. */
+export type TakeResult =
+  | { readonly allowed: true; readonly remaining: number }
+  | { readonly allowed: false; readonly retryAfterMs: number };
+
 export interface RateLimiter {
   /**
-   * Takes a token from the bucket of this key, or says how long to wait for one. `remaining` is how many whole tokens
-   * are left in it.
+   * Takes one token of each of these buckets (there is at least one, and no two have the same key), or none of any:
+   * then it says how long to wait until all of them have one. `remaining` is how many whole tokens are left in the one
+   * that has the fewest. One round trip, however many buckets there are.
    */
-  take(
-    key: string,
-    bucket: Bucket,
-  ): Promise<
-    { readonly allowed: true; readonly remaining: number } | { readonly allowed: false; readonly retryAfterMs: number }
-  >;
+  take(requests: readonly TakeRequest[]): Promise<TakeResult>;
 }
 
 /** Decides whether a principal may use a permission in its tenant. */

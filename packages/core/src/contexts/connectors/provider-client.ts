@@ -127,17 +127,20 @@ class Exchange {
   // Our own picture of the provider's limits, so that they are waited for and not run into.
   async #takeTokens(request: LimitedRequest): Promise<void> {
     const { definition, ref } = this.#call;
-    for (const limit of definition.http.limits) {
-      if (limit.appliesTo?.(request) === false) continue;
-      const key =
-        limit.per === "app"
-          ? `provider:${definition.id}:${limit.name}`
-          : `provider:${definition.id}:${limit.name}:${this.#ctx.tenant}:${ref.connectorId}`;
-      for (;;) {
-        const taken = await this.#ctx.rateLimiter.take(key, limit);
-        if (taken.allowed) break;
-        if (!(await this.#pause(taken.retryAfterMs))) throw this.#limited(taken.retryAfterMs);
-      }
+    const wanted = definition.http.limits
+      .filter((limit) => limit.appliesTo?.(request) !== false)
+      .map((limit) => ({
+        key:
+          limit.per === "app"
+            ? `provider:${definition.id}:${limit.name}`
+            : `provider:${definition.id}:${limit.name}:${this.#ctx.tenant}:${ref.connectorId}`,
+        bucket: limit,
+      }));
+    if (wanted.length === 0) return;
+    for (;;) {
+      const taken = await this.#ctx.rateLimiter.take(wanted);
+      if (taken.allowed) return;
+      if (!(await this.#pause(taken.retryAfterMs))) throw this.#limited(taken.retryAfterMs);
     }
   }
 
