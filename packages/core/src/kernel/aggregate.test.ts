@@ -181,10 +181,6 @@ describe("defining an aggregate", () => {
     expect(() => defineAggregate("a", { state: odd, events: [], index: ["a-b"] })).toThrow("cannot be an index field");
   });
 
-  it("needs a state that JSON can carry", () => {
-    expect(() => defineAggregate("a", { state: z.object({ at: z.date() }), events: [] })).toThrow("is not JSON only");
-  });
-
   it("does not take an object for an index field", () => {
     const state = z.strictObject({ where: z.strictObject({ city: z.string() }) });
     const Moved = defineEvent("place.moved", { version: 1, data: state });

@@ -1,7 +1,7 @@
 import { CorruptData, NotFound } from "./errors.ts";
 import { type EventDefinition, eventData } from "./event.ts";
 import { encodeIndexValue, type IndexValue } from "./index-value.ts";
-import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
+import { frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredAggregate } from "./store.ts";
 
 /** What a store needs to know of an aggregate class. Made by `defineAggregate`. */
@@ -17,7 +17,10 @@ export interface AggregateDefinition<State = unknown, Index extends string = str
   readonly migrate: ((state: JsonObject, version: number) => unknown) | undefined;
 }
 
-/** Says what an aggregate's state is, which events change it, and by what it can be found. */
+/**
+ * Says what an aggregate's state is, which events change it, and by what it can be found. `defineContext` checks that
+ * JSON can carry the state.
+ */
 export function defineAggregate<State extends object, const Index extends keyof State & string = never>(
   type: string,
   options: {
@@ -31,7 +34,6 @@ export function defineAggregate<State extends object, const Index extends keyof 
   if (!/^[a-z][a-z0-9_]*$/.test(type)) throw new TypeError(`The aggregate type "${type}" must be lower snake case.`);
   for (const field of options.index ?? [])
     if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(field)) throw new TypeError(`"${field}" of ${type} cannot be an index field.`);
-  assertJsonOnly(options.state, `The state of "${type}"`);
   return Object.freeze({
     type,
     state: options.state,

@@ -1,10 +1,19 @@
 import type { AggregateClass, AggregateRoot } from "./aggregate.ts";
 import type { Clock, Instant } from "./clock.ts";
-import type { Client, Contract, Operation, OperationKind, OwnClient, StreamItem } from "./contract.ts";
+import {
+  type Client,
+  type Contract,
+  checkSchemas,
+  type Operation,
+  type OperationKind,
+  type OwnClient,
+  type StreamItem,
+} from "./contract.ts";
 import type { EventDefinition, ReceivedEvent } from "./event.ts";
 import type { IndexValue } from "./index-value.ts";
 import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
 import type { Principal } from "./principal.ts";
+import { assertJsonOnly } from "./schema.ts";
 import type { Page } from "./store.ts";
 
 /** A dependency whose commands join the caller's commit. It must run in the same process on the same database. */
@@ -178,7 +187,11 @@ export interface ContextDefinition<C extends Contract = Contract> {
   readonly subscriptions: readonly Subscription[];
 }
 
-/** Binds a contract to its aggregates, handlers and subscriptions. */
+/**
+ * Binds a contract to its aggregates, handlers and subscriptions.
+ *
+ * @throws {TypeError} a handler is missing, or a schema describes what JSON cannot carry; the sentence says which
+ */
 export function defineContext<
   C extends Contract,
   const D extends Dependency = never,
@@ -196,6 +209,9 @@ export function defineContext<
   for (const name of Object.keys(contract.operations))
     if (!Object.hasOwn(handlers, name) || typeof handlers[name] !== "function")
       throw new TypeError(`${contract.name}.${name} has no handler.`);
+  checkSchemas(contract);
+  for (const { definition } of options.aggregates ?? [])
+    assertJsonOnly(definition.state, `The state of "${definition.type}"`);
   const on = ((event: EventDefinition, { consumer }: { consumer: string }, handle: Subscription["handle"]) => {
     if (!consumer.startsWith(`${contract.name}.`))
       throw new TypeError(`The consumer "${consumer}" must start with "${contract.name}.".`);

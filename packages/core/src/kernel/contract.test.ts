@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { AggregateRoot, defineAggregate } from "./aggregate.ts";
 import { atomic, defineContext } from "./context.ts";
-import { action, command, defineContract, type OperationOptions, query, stream } from "./contract.ts";
+import { action, type Contract, command, defineContract, type OperationOptions, query, stream } from "./contract.ts";
 import { defineError } from "./errors.ts";
 import { defineEvent } from "./event.ts";
 
@@ -18,6 +19,11 @@ const get = {
 class DealLost extends defineError("trading.deal_lost", {
   ...{ kind: "precondition", details: z.object({}), message: () => "The deal is lost." },
 } as const) {}
+
+/** Binds a handler to a contract with one operation that differs from a good one as given. */
+function binding(change: Parameters<typeof defining>[0]) {
+  return () => defineContext(defining(change)() as Contract, { handlers: { get: () => ({ stage: "won" }) } });
+}
 
 /** Defines a contract with one operation that differs from a good one as given. */
 function defining(change: Partial<OperationOptions<never, never, never, never, never, string>> & object, key = "get") {
@@ -103,37 +109,6 @@ describe("defining a contract", () => {
       "trading.watch needs an output: the schema of one item.",
     );
   });
-
-  it("needs an input that is a strict object", () => {
-    for (const wrong of [z.string(), z.array(z.string()), z.union([input, input])])
-      expect(defining({ input: wrong as never, http: "GET /x" })).toThrow(
-        "The input of trading.get must be an object.",
-      );
-    for (const wrong of [
-      z.object({ dealId: z.string() }),
-      z.record(z.string(), z.string()),
-      input.catchall(z.string()),
-    ])
-      expect(defining({ input: wrong as never, http: "GET /x" })).toThrow("must be a strict object");
-  });
-
-  it("needs input and output that JSON can carry", () => {
-    expect(defining({ input: z.strictObject({ dealId: z.date() }) as never })).toThrow(
-      "The input of trading.get is not JSON only",
-    );
-    expect(defining({ output: z.object({ at: z.date() }) as never })).toThrow(
-      "The output of trading.get is not JSON only",
-    );
-    expect(defining({ output: z.object({ at: z.unknown() }) as never })).toThrow('"at" may be anything');
-  });
-
-  it("needs a field of the input for every parameter of the route", () => {
-    expect(defining({ http: "GET /deals/{id}" })).toThrow(
-      'trading.get has the path parameter "id" and its input has no such field.',
-    );
-    expect(defining({ http: "GET /deals/{dealId}/{line}" })).toThrow('the path parameter "line"');
-    expect(defining({ http: "GET /deals/{}" })).toThrow('the path parameter ""');
-  });
 });
 
 describe("defining a context", () => {
@@ -161,5 +136,52 @@ describe("defining a context", () => {
     });
     for (const consumer of ["celebrate", "ledger.celebrate", "tradingcelebrate"])
       expect(() => subscribing(consumer)).toThrow(`The consumer "${consumer}" must start with "trading."`);
+  });
+
+  it("needs an input that is a strict object", () => {
+    for (const wrong of [z.string(), z.array(z.string()), z.union([input, input])])
+      expect(binding({ input: wrong as never, http: "GET /x" })).toThrow("The input of trading.get must be an object.");
+    for (const wrong of [
+      z.object({ dealId: z.string() }),
+      z.record(z.string(), z.string()),
+      input.catchall(z.string()),
+    ])
+      expect(binding({ input: wrong as never, http: "GET /x" })).toThrow("must be a strict object");
+  });
+
+  it("needs input and output that JSON can carry", () => {
+    expect(binding({ input: z.strictObject({ dealId: z.date() }) as never })).toThrow(
+      "The input of trading.get is not JSON only",
+    );
+    expect(binding({ output: z.object({ at: z.date() }) as never })).toThrow(
+      "The output of trading.get is not JSON only",
+    );
+    expect(binding({ output: z.object({ at: z.unknown() }) as never })).toThrow('"at" may be anything');
+  });
+
+  it("needs a field of the input for every parameter of the route", () => {
+    expect(binding({ http: "GET /deals/{id}" })).toThrow(
+      'trading.get has the path parameter "id" and its input has no such field.',
+    );
+    expect(binding({ http: "GET /deals/{dealId}/{line}" })).toThrow('the path parameter "line"');
+    expect(binding({ http: "GET /deals/{}" })).toThrow('the path parameter ""');
+  });
+
+  it("needs events and states that JSON can carry", () => {
+    const events = (data: z.ZodType) =>
+      defineContract("trading", { get: query(get) }, { events: [defineEvent("deal.won", { version: 1, data })] });
+    expect(() => defineContext(events(z.object({ at: z.date() })), { handlers })).toThrow(
+      'The event "deal.won" is not JSON only',
+    );
+    expect(() => defineContext(events(z.object({ any: z.unknown() })), { handlers })).toThrow('"any" may be anything');
+    class Deal extends AggregateRoot<object, never> {
+      static readonly definition = defineAggregate("deal", { state: z.object({ at: z.date() }), events: [] });
+      protected evolve(state: object): object {
+        return state;
+      }
+    }
+    expect(() => defineContext(trading, { handlers, aggregates: [Deal] })).toThrow(
+      'The state of "deal" is not JSON only',
+    );
   });
 });

@@ -114,7 +114,7 @@ export interface Contract<
   readonly events: readonly Events[];
 }
 
-/** Declares a contract and checks it: names, permissions, routes, JSON-only schemas. */
+/** Declares a contract and checks its names and permissions; `defineContext` checks its schemas and routes. */
 export function defineContract<
   const Name extends string,
   const Ops extends Operations,
@@ -133,15 +133,26 @@ export function defineContract<
     if (operation.summary.trim() === "") throw new TypeError(`${id} needs a summary.`);
     if (operation.kind === "stream" && operation.output === undefined)
       throw new TypeError(`${id} needs an output: the schema of one item.`);
-    assertJsonOnly(operation.input, `The input of ${id}`);
-    if (operation.output !== undefined) assertJsonOnly(operation.output, `The output of ${id}`);
-    checkRoute(id, operation);
   }
   return Object.freeze({
     name,
     operations: Object.freeze({ ...operations }),
     events: Object.freeze([...(options.events ?? [])]),
   });
+}
+
+/**
+ * Throws unless JSON can carry every input, output and event, and each route finds its parameters. Not done where a
+ * contract is declared: looking into schemas takes time, and who imports a contract to call it should not pay for it.
+ */
+export function checkSchemas({ name, operations, events }: Contract): void {
+  for (const [key, operation] of Object.entries(operations)) {
+    const id = `${name}.${key}`;
+    assertJsonOnly(operation.input, `The input of ${id}`);
+    if (operation.output !== undefined) assertJsonOnly(operation.output, `The output of ${id}`);
+    checkRoute(id, operation);
+  }
+  for (const { type, data } of events) assertJsonOnly(data, `The event "${type}"`);
 }
 
 function isPermissionOf(name: string, permission: string): boolean {

@@ -1,5 +1,5 @@
 import { CorruptData } from "./errors.ts";
-import { assertJsonOnly, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
+import { frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredEvent } from "./store.ts";
 
 /** A kind of fact, `connector.connected`, and the shape of its data. */
@@ -22,7 +22,7 @@ export interface ReceivedEvent<Type extends string = string, Data = unknown>
   readonly data: Data;
 }
 
-/** Declares an event: past tense, versioned, JSON only. */
+/** Declares an event: past tense, versioned. `defineContext` checks that JSON can carry its data. */
 export function defineEvent<const Type extends string, Data>(
   type: Type,
   options: {
@@ -38,7 +38,6 @@ export function defineEvent<const Type extends string, Data>(
   for (let version = 1; version < options.version; version += 1)
     if (options.upcast?.[version] === undefined)
       throw new TypeError(`The event "${type}" is at version ${options.version} and has no upcast from ${version}.`);
-  assertJsonOnly(options.data, `The event "${type}"`);
   return Object.freeze({ type, version: options.version, data: options.data, upcast: options.upcast ?? {} });
 }
 

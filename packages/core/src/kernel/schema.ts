@@ -57,9 +57,17 @@ function safely(schema: Schema, value: unknown) {
   }
 }
 
-/** JSON Schema (draft 2020-12) of a schema, seen from the side that sends (`input`) or receives (`output`). */
+const described = new WeakMap<Schema, { input?: JsonObject; output?: JsonObject }>();
+
+/**
+ * JSON Schema (draft 2020-12) of a schema, seen from the side that sends (`input`) or receives (`output`). Made once
+ * for each schema, and frozen.
+ */
 export function jsonSchema(schema: Schema, io: "input" | "output"): JsonObject {
-  return toJSONSchema(zod(schema), { io, target: "draft-2020-12" }) as unknown as JsonObject;
+  const sides = described.get(schema) ?? {};
+  sides[io] ??= freeze(toJSONSchema(zod(schema), { io, target: "draft-2020-12" }) as unknown as JsonObject);
+  described.set(schema, sides);
+  return sides[io];
 }
 
 /**
@@ -69,13 +77,13 @@ export function jsonSchema(schema: Schema, io: "input" | "output"): JsonObject {
  */
 export function assertJsonOnly(schema: Schema, subject: string): void {
   for (const io of ["input", "output"] as const) {
-    let described: JsonObject;
+    let json: JsonObject;
     try {
-      described = jsonSchema(schema, io);
+      json = jsonSchema(schema, io);
     } catch (cause) {
       throw new TypeError(`${subject} is not JSON only (${io} side): ${(cause as Error).message}`, { cause });
     }
-    const open = openPlace(described, []);
+    const open = openPlace(json, []);
     if (open !== undefined)
       throw new TypeError(`${subject} is not JSON only (${io} side): ${open} may be anything; say z.json()`);
   }
