@@ -4,6 +4,7 @@ import { idempotencyScenarios } from "./scenarios/idempotency.ts";
 import { pipelineScenarios } from "./scenarios/pipeline.ts";
 import { inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
 import { relayScenarios } from "./scenarios/relay.ts";
+import { versionScenarios } from "./scenarios/versions.ts";
 
 const places = [inMemoryPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
 
@@ -12,4 +13,5 @@ for (const kind of places) {
   idempotencyScenarios(kind);
   commitScenarios(kind);
   relayScenarios(kind);
+  versionScenarios(kind);
 }

@@ -71,6 +71,22 @@ export function commitScenarios(kind: PlaceKind): void {
   describe(`a command that is sent, ${kind.name}`, () => {
     const bench = benchOn(kind);
 
+    test("is in the audit under the credential that its sender presented", async () => {
+      const app = await bench.start();
+      const { desk, audit } = app.as({
+        tenant: bench.tenant(),
+        actor: { type: "user", id: "ann" },
+        credential: "key_1",
+      });
+      await desk.tell({ noteId: "n", counterId: "c" });
+      await app.settled();
+      const { items } = await audit.list();
+      expect(items.map(({ operation, credential }) => [operation, credential]).sort()).toEqual([
+        ["desk.tell", "key_1"],
+        ["lab.add", "key_1"],
+      ]);
+    });
+
     test("runs once after the commit, as the same principal", async () => {
       const app = await bench.start();
       const tenant = bench.tenant();

@@ -55,6 +55,7 @@ export {
   ApiKeyAlreadyRevoked,
   ApiKeyCreated,
   ApiKeyRevoked,
+  ExpiryBeyondOwn,
   ExpiryInThePast,
   type Identity,
   identity,
@@ -152,6 +153,7 @@ export {
   UnknownOutcome,
   UnrecognizedError,
   VersionConflict,
+  VersionMismatch,
 } from "./kernel/errors.ts";
 export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } from "./kernel/event.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
@@ -160,6 +162,7 @@ export { pageOf, paging } from "./kernel/paging.ts";
 export { parse } from "./kernel/parse.ts";
 export {
   AddressRefused,
+  KeyEncryptionKeyWrong,
   ProviderAnsweredGarbage,
   ProviderTimedOut,
   ProviderUnreachable,

@@ -15,7 +15,7 @@ export interface AnyOperation {
   readonly permission: string;
   readonly http: HttpRoute | undefined;
   readonly summary: string;
-  /** Input field that names what the call is about, for the audit; by default the route's first parameter. */
+  /** Input field with the id of what the call is about, or `tenant`: the tenant itself. */
   readonly target: string | undefined;
   /** For actions: whether an attempt that was cut off may be run again under the same key. */
   readonly repeatable: boolean | "handler";
@@ -48,7 +48,11 @@ export interface OperationOptions<In, Args, Returned, Out, E extends ErrorClass,
   readonly http?: HttpRoute;
   /** One sentence for the API description, and for an agent that may choose it as a tool. */
   readonly summary: string;
-  readonly target?: Extract<keyof Args, string>;
+  /**
+   * Input field with the id of what the call is about, for the audit and for `expectedVersion`; `tenant` when it is the
+   * tenant itself. By default the route's first parameter.
+   */
+  readonly target?: Extract<keyof Args, string> | "tenant";
 }
 
 function define(
@@ -180,6 +184,11 @@ export interface CallOptions {
   /** The call is given up after this time. Default 30 s. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * For commands: the version of the operation's target that the caller has seen. When it is at another one, nothing
+   * happens and the call is refused with `VersionMismatch`.
+   */
+  readonly expectedVersion?: number | undefined;
   /** W3C `traceparent` of the caller. */
   readonly traceparent?: string | undefined;
   /** Id shared by everything that one outside call sets off; made when absent. */

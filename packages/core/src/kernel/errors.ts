@@ -156,6 +156,14 @@ export class VersionConflict extends defineError("version_conflict", {
   message: ({ type, id }) => `The ${type} "${id}" was changed by somebody else at the same time.`,
 }) {}
 
+/** What the call is about is not at the version that its caller has seen. */
+export class VersionMismatch extends defineError("version_mismatch", {
+  kind: "precondition",
+  details: z.object({ type: z.string(), id: z.string(), expected: z.number(), actual: z.number() }),
+  message: ({ type, id, expected, actual }) =>
+    `The ${type} "${id}" is at version ${actual}, not ${expected}: it was changed since you read it.`,
+}) {}
+
 /** The idempotency key was used before with another input. */
 export class IdempotencyKeyReused extends defineError("idempotency.key_reused", {
   kind: "invalid",
@@ -231,6 +239,7 @@ export const kernelErrors: readonly ErrorClass[] = [
   NotFound,
   AlreadyExists,
   VersionConflict,
+  VersionMismatch,
   IdempotencyKeyReused,
   IdempotencyInProgress,
   IdempotencyResultNotKept,

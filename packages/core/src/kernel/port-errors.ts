@@ -15,6 +15,14 @@ export class SecretUnreadable extends defineError("secret.unreadable", {
   message: ({ name }) => `The secret "${name}" cannot be opened with the configured key.`,
 }) {}
 
+/** The key-encryption key is not the one that this store's secrets were sealed with. */
+export class KeyEncryptionKeyWrong extends defineError("secret.key_encryption_key_wrong", {
+  kind: "internal",
+  details: z.object({}),
+  message: () =>
+    "The configured key-encryption key is not the one that this store's secrets were sealed with; none of them can be opened.",
+}) {}
+
 /** The address is private, local or otherwise special, and the host has not listed its origin. */
 export class AddressRefused extends defineError("http.address_refused", {
   kind: "forbidden",
@@ -46,6 +54,7 @@ export class ProviderAnsweredGarbage extends defineError("provider.answered_garb
 export const portErrors: readonly ErrorClass[] = [
   SecretVersionConflict,
   SecretUnreadable,
+  KeyEncryptionKeyWrong,
   AddressRefused,
   ProviderUnreachable,
   ProviderTimedOut,

@@ -20,6 +20,7 @@ export const principalSchema = z.strictObject({
   actor,
   onBehalfOf: party.optional(),
   limitedTo: permissions.optional(),
+  credential: z.string().min(1).max(200).optional(),
 });
 
 export type ActorType = "user" | "service" | "agent" | "system";
@@ -44,6 +45,8 @@ export interface Principal {
   readonly onBehalfOf?: Party | undefined;
   /** Permissions that the credential is limited to; without it, all that the actor has. */
   readonly limitedTo?: readonly string[] | undefined;
+  /** Id of what the caller proved itself with, `key_01k…`: it stands in the audit beside the actor. */
+  readonly credential?: string | undefined;
 }
 
 /** The short forms that `app.as` takes. */

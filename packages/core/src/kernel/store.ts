@@ -186,6 +186,7 @@ export interface SentCommand {
   readonly actor: Actor;
   readonly onBehalfOf?: Party | undefined;
   readonly limitedTo?: readonly string[] | undefined;
+  readonly credential?: string | undefined;
   readonly correlationId: string;
   readonly causationId: string;
   readonly traceparent: string;
@@ -208,6 +209,8 @@ export interface AuditRow {
   readonly time: Instant;
   readonly actor: Actor;
   readonly onBehalfOf?: Party | undefined;
+  /** Id of what the caller proved itself with, `key_01k…`. */
+  readonly credential?: string | undefined;
   /** `connectors.invoke` */
   readonly operation: string;
   /** The aggregate or thing it was about, where the input names one. */

@@ -2,7 +2,7 @@ import { toInstant } from "../kernel/clock.ts";
 import type { ArmatureError } from "../kernel/errors.ts";
 import { shortened } from "../kernel/shortened.ts";
 import type { AuditRow } from "../kernel/store.ts";
-import type { CallInfo, RunnableOperation } from "./call.ts";
+import { type CallInfo, type RunnableOperation, targetId } from "./call.ts";
 import { isDefinite } from "./idempotency.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 
@@ -49,7 +49,7 @@ export class AuditTrail {
     error?: ArmatureError,
   ): AuditRow {
     const redacted = input === undefined ? {} : target.redactInput(input);
-    const about = redacted[target.operation.target ?? ""] ?? undefined;
+    const about = targetId(target, call.principal.tenant, redacted);
     return {
       id: this.#ports.ids.next("aud"),
       tenant: call.principal.tenant,
@@ -57,8 +57,9 @@ export class AuditTrail {
       time: toInstant(this.#ports.clock.now()),
       actor: call.principal.actor,
       onBehalfOf: call.principal.onBehalfOf,
+      credential: call.principal.credential,
       operation: target.id,
-      target: about === undefined ? undefined : shortened(String(about), 200),
+      target: about === undefined ? undefined : shortened(about, 200),
       outcome,
       errorCode: error?.code,
       input: redacted,

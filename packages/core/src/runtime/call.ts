@@ -3,7 +3,7 @@ import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions } from "../kernel/contract.ts";
 import { Canceled, DeadlineExceeded } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
-import { canonicalJson } from "../kernel/schema.ts";
+import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Redact } from "../kernel/sensitive.ts";
 import type { Trace } from "./trace.ts";
@@ -39,6 +39,7 @@ export interface CallInfo {
   readonly causationId: string;
   /** The caller's key. */
   readonly idempotencyKey: string | undefined;
+  readonly expectedVersion: number | undefined;
   readonly after: string | undefined;
   /** Context that calls its own operation: it may call internal ones. */
   readonly from: string | undefined;
@@ -70,6 +71,14 @@ export function stableCallId(tenant: string, key: string): string {
   return `call_${createHash("sha256").update(`${tenant} ${key}`).digest("hex").slice(0, 32)}`;
 }
 
+/** The id of what a call is about. */
+export function targetId({ operation }: RunnableOperation, tenant: string, input: JsonObject): string | undefined {
+  const { target } = operation;
+  if (target === undefined) return undefined;
+  const id = input[target] ?? (target === "tenant" ? tenant : undefined);
+  return id === undefined ? undefined : String(id);
+}
+
 /** Throws when the caller gave up or the deadline has passed. */
 export function checkAlive(call: CallInfo, operation: string, now: number): void {
   if (now >= call.deadline) throw new DeadlineExceeded({ operation });
@@ -83,6 +92,6 @@ export function giveUpReason(signal: AbortSignal, operation: string): DeadlineEx
 
 /** What a caller may say of a call, and nothing else of what it may have put beside it. */
 export function callOptions(options: CallOptions = {}): CallOptions {
-  const { idempotencyKey, timeoutMs, signal, traceparent, correlationId, after } = options;
-  return { idempotencyKey, timeoutMs, signal, traceparent, correlationId, after };
+  const { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after } = options;
+  return { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after };
 }

@@ -210,6 +210,7 @@ export class HandlerContexts {
       actor: call.principal.actor,
       onBehalfOf: call.principal.onBehalfOf,
       limitedTo: call.principal.limitedTo,
+      credential: call.principal.credential,
       correlationId: call.correlationId,
       causationId: call.causationId,
       traceparent: call.trace.traceparent,

@@ -15,7 +15,7 @@ import {
 import { readEvent } from "../kernel/event.ts";
 import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
-import { jsonSchema, tryParse } from "../kernel/schema.ts";
+import { type JsonObject, jsonSchema, tryParse } from "../kernel/schema.ts";
 import { hasSensitive, redactor } from "../kernel/sensitive.ts";
 import type { IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
 import { AuditTrail } from "./audit-trail.ts";
@@ -29,6 +29,7 @@ import {
   type RunnableOperation,
   recordKey,
   stableCallId,
+  targetId,
 } from "./call.ts";
 import { type Calls, type Effects, HandlerContexts } from "./handler-context.ts";
 import {
@@ -53,7 +54,7 @@ const LONGEST_TIMEOUT_MS = 2_147_483_647;
 const MAX_RERUNS = 10;
 
 /** What a handler belongs to: an operation, or a subscription. */
-type Target = Pick<RunnableOperation, "id" | "context">;
+type Target = Pick<RunnableOperation, "id" | "context"> & Partial<Pick<RunnableOperation, "operation">>;
 
 /**
  * The one way for every call: deadline, validate, authorise, idempotency, handle, commit once, answer.
@@ -146,7 +147,7 @@ export class Pipeline implements Calls {
   /** Runs a command as part of another one's commit. */
   async join(id: string, input: unknown, outer: CallInfo, work: UnitOfWork): Promise<unknown> {
     const target = this.#find(id, { principal: outer.principal }, ["command"]);
-    const call: CallInfo = { ...outer, from: undefined };
+    const call: CallInfo = { ...outer, from: undefined, expectedVersion: undefined };
     const seen: { input: unknown } = { input: undefined };
     try {
       const args = await this.#admit(target, input, call, (valid) => {
@@ -260,6 +261,8 @@ export class Pipeline implements Calls {
     }
     let output: unknown;
     const { result } = await this.#commitWith(target, call, async (work) => {
+      if (call.expectedVersion !== undefined)
+        work.expect(context, targetId(target, call.principal.tenant, args as JsonObject), call.expectedVersion);
       output = this.#output(target, await target.handle(args, this.#contexts.command(target, call, work)));
       work.audit(this.#audit.succeeded(target, call, args));
       if (record !== undefined)
@@ -418,6 +421,11 @@ export class Pipeline implements Calls {
       throw refuse("timeoutMs", `must be a number of milliseconds up to ${LONGEST_TIMEOUT_MS}`);
     if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey))
       throw refuse("idempotencyKey", "must be 1 to 255 printable ASCII characters without blanks");
+    if (request.expectedVersion !== undefined) {
+      if (target.operation?.kind !== "command") throw refuse("expectedVersion", "can only be given to a command");
+      if (!Number.isSafeInteger(request.expectedVersion) || request.expectedVersion < 1)
+        throw refuse("expectedVersion", "must be a version: 1 or more");
+    }
     if (request.correlationId !== undefined && !/^[\x21-\x7e]{1,200}$/.test(request.correlationId))
       throw refuse("correlationId", "must be 1 to 200 printable ASCII characters without blanks");
     const ownDeadline = startedAt + Math.ceil(timeoutMs);
@@ -437,6 +445,7 @@ export class Pipeline implements Calls {
       correlationId: request.correlationId ?? id,
       causationId: request.causationId ?? id,
       idempotencyKey,
+      expectedVersion: request.expectedVersion,
       after: request.after,
       from: request.from,
     };

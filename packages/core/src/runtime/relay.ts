@@ -354,6 +354,7 @@ export class Relay {
           actor: command.actor,
           onBehalfOf: command.onBehalfOf,
           limitedTo: command.limitedTo,
+          credential: command.credential,
         },
         idempotencyKey: command.id,
         traceparent: command.traceparent,

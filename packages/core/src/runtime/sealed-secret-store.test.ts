@@ -4,7 +4,7 @@ import { InMemoryStore } from "../in-memory/index.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { InvalidInput } from "../kernel/errors.ts";
 import { type Ids, systemIds } from "../kernel/ids.ts";
-import { SecretUnreadable } from "../kernel/port-errors.ts";
+import { KeyEncryptionKeyWrong, SecretUnreadable } from "../kernel/port-errors.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import { Secret } from "../kernel/secret.ts";
 import { SealedSecretStore } from "./sealed-secret-store.ts";
@@ -81,6 +81,14 @@ describe("secrets sealed in the store", () => {
     await secrets.put("acme", "token", new Secret(CANARY));
     await store.records.put(GLOBEX, "data-key", (await store.records.get(ACME, "data-key"))!.value, 0);
     await unreadable(secrets.put("globex", "token", new Secret(CANARY)), "token");
+  });
+
+  it("answer a ping under the key that first sealed anything, and under no other", async () => {
+    const { store, secrets } = await openStore();
+    await secrets.ping();
+    const other = (await openStore(store, new Secret(Buffer.alloc(32, 2).toString("base64")))).secrets;
+    await expect(other.ping()).rejects.toThrow(KeyEncryptionKeyWrong);
+    await expect((await openStore(store)).secrets.ping()).resolves.toBeUndefined();
   });
 
   it("do not open under another name or as another version", async () => {

@@ -6,7 +6,7 @@ import {
   storedState,
 } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
-import { AlreadyExists, InternalError } from "../kernel/errors.ts";
+import { AlreadyExists, InternalError, InvalidInput, VersionMismatch } from "../kernel/errors.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type {
@@ -47,6 +47,14 @@ interface PendingLoad {
   reject(error: unknown): void;
 }
 
+/** What the caller has seen of the aggregate that its call is about. */
+interface Expectation {
+  readonly context: string;
+  readonly id: string | undefined;
+  readonly version: number;
+  met: boolean;
+}
+
 const keyOf = (ref: AggregateRef) => `${ref.type}/${ref.id}`;
 
 /**
@@ -59,12 +67,21 @@ export class UnitOfWork {
   readonly #call: CallInfo;
   readonly #parts = new Map<string, Part>();
   readonly #queues = new Map<string, PendingLoad[]>();
+  #expectation: Expectation | undefined;
   #failure: unknown;
 
   constructor(store: Store, ids: Ids, call: CallInfo) {
     this.#store = store;
     this.#ids = ids;
     this.#call = call;
+  }
+
+  /**
+   * Refuses the call unless the context's aggregate with this id is at this version when it is loaded. Which aggregates
+   * a command loads is the handler's to know: one that loads none with this id cannot be called so.
+   */
+  expect(context: string, id: string | undefined, version: number): void {
+    this.#expectation = { context, id, version, met: false };
   }
 
   async load<A extends AggregateRoot>(context: string, type: AggregateClass<A>, id: string): Promise<A | undefined> {
@@ -82,6 +99,7 @@ export class UnitOfWork {
         }
         const aggregate = stored === undefined ? undefined : restoreAggregate(new type(id), stored);
         const entry = { ref, loadedVersion: stored?.version ?? 0, aggregate };
+        if (aggregate !== undefined) this.#compare(context, entry);
         part.settled.set(key, entry);
         return entry;
       });
@@ -109,7 +127,9 @@ export class UnitOfWork {
     const known = (part.settled.get(key) ?? part.found.get(key))?.aggregate;
     if (known !== undefined) return known as A;
     const aggregate = restoreAggregate(new type(stored.id), stored);
-    part.found.set(key, { ref, loadedVersion: stored.version, aggregate });
+    const entry = { ref, loadedVersion: stored.version, aggregate };
+    this.#compare(context, entry);
+    part.found.set(key, entry);
     return aggregate;
   }
 
@@ -138,7 +158,22 @@ export class UnitOfWork {
   /** Everything that changed, as one commit. */
   toCommit(): Commit {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#expectation?.met === false)
+      throw new InvalidInput({
+        subject: "The call",
+        issues: [{ path: "expectedVersion", message: "cannot be given: what the call changes has no version" }],
+      });
     return { parts: [...this.#parts].map(([context, part]) => this.#toPart(context, part)) };
+  }
+
+  #compare(context: string, { ref, loadedVersion }: Pick<Tracked, "ref" | "loadedVersion">): void {
+    const expected = this.#expectation;
+    if (expected === undefined || expected.context !== context || expected.id !== ref.id) return;
+    expected.met = true;
+    if (expected.version === loadedVersion) return;
+    const mismatch = new VersionMismatch({ ...ref, expected: expected.version, actual: loadedVersion });
+    this.fail(mismatch);
+    throw mismatch;
   }
 
   #toPart(context: string, part: Part): CommitPart {

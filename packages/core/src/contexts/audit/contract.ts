@@ -19,6 +19,8 @@ const auditRow = z.object({
   time: instant,
   actor,
   onBehalfOf: party.optional(),
+  /** Id of what the caller proved itself with: an API key's, `key_01k…`. */
+  credential: id.optional(),
   /** `connectors.invoke` */
   operation: z.string(),
   /** What the call was about, where its input names something. */

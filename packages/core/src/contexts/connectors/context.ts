@@ -312,10 +312,11 @@ function invalid(path: string, message: string): InvalidInput {
   return new InvalidInput({ subject: "The authorization", issues: [{ path, message }] });
 }
 
-function toView({ state }: Connector): ConnectorView {
+function toView({ version, state }: Connector): ConnectorView {
   const { id, provider, status, authentication, scopes, createdAt } = state;
   return {
     id,
+    version,
     provider,
     status,
     authentication,

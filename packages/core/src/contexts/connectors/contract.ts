@@ -181,6 +181,7 @@ const providerErrors = [
 
 const connectorView = z.object({
   id: connectorId,
+  version: z.int(),
   provider: z.string(),
   status: connectorStatus,
   authentication: z.enum(["oauth2", "api-key"]),

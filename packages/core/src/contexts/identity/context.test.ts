@@ -79,6 +79,7 @@ describe("users and service accounts", () => {
     expect(userId).toMatch(/^usr_/);
     expect(await as("bob").getUser({ userId: "ann" })).toEqual({
       userId: "ann",
+      version: 1,
       name: "Ann",
       email: "ann@example.com",
       roles: ["owner"],
@@ -161,7 +162,7 @@ describe("roles", () => {
   test("are listed with the built-in owner first", async () => {
     expect((await as("bob").listRoles()).items).toEqual([
       { role: "owner", permissions: ["*"], builtIn: true },
-      { role: "admin", permissions: ["identity:*", "connectors:read"], builtIn: false },
+      { role: "admin", version: 1, permissions: ["identity:*", "connectors:read"], builtIn: false },
     ]);
   });
 
@@ -290,7 +291,7 @@ describe("API keys", () => {
     const { key, keyId } = await as("bob").createApiKey({ name: "laptop" });
     expect(key).toMatch(/^arm_acme_[0-9a-z]{26}_[0-9a-f]{64}$/);
     const principal = await app.authenticate(key);
-    expect(principal).toEqual({ tenant: "acme", actor: { type: "user", id: "bob" } });
+    expect(principal).toEqual({ tenant: "acme", actor: { type: "user", id: "bob" }, credential: keyId });
     expect(await app.as(principal).identity.whoAmI()).toEqual({
       tenant: "acme",
       actor: { type: "user", id: "bob" },
@@ -299,12 +300,36 @@ describe("API keys", () => {
     expect((await as("bob").listApiKeys()).items).toEqual([
       {
         keyId,
+        version: 1,
         account: { type: "user", id: "bob" },
         name: "laptop",
         lastFour: key.slice(-4),
         createdAt: "2026-01-01T00:00:00.000Z",
       },
     ]);
+  });
+
+  test("stand in the audit beside their account", async () => {
+    const { key, keyId } = await as("bob").createApiKey({ name: "laptop" });
+    await app.as(await app.authenticate(key)).identity.createUser({ userId: "cleo", name: "Cleo" });
+    await as("bob").createUser({ userId: "dan", name: "Dan" });
+    const rows = await app.as({ tenant: "acme", user: "ann" }).audit.list({ operation: "identity.createUser" });
+    expect(rows.items.map(({ target, credential }) => [target, credential]).slice(0, 2)).toEqual([
+      ["dan", undefined],
+      ["cleo", keyId],
+    ]);
+  });
+
+  test("that expire make none that last longer, and none that last for ever", async () => {
+    const at = (hours: number) => new Date(clock.now() + hours * 3_600_000).toISOString();
+    const { key } = await as("bob").createApiKey({ name: "laptop", expiresAt: at(2) });
+    const withKey = app.as(await app.authenticate(key)).identity;
+    const beyond = { code: "identity.expiry_beyond_own", details: { expiresAt: at(2) } };
+    await expect(withKey.createApiKey({ name: "for ever" })).rejects.toMatchObject(beyond);
+    await expect(withKey.createApiKey({ name: "longer", expiresAt: at(3) })).rejects.toMatchObject(beyond);
+    await withKey.createApiKey({ name: "as long", expiresAt: at(2) });
+    const lasting = app.as(await app.authenticate((await as("bob").createApiKey({ name: "desk" })).key));
+    await lasting.identity.createApiKey({ name: "for ever" });
   });
 
   test("are shown once: no event, audit row or repeated call has them", async () => {
@@ -415,6 +440,7 @@ describe("what Armature itself asks", () => {
       tenant: "acme",
       actor: { type: "user", id: "bob" },
       limitedTo: ["audit:read"],
+      credential: keyId,
     });
     await system("globex").createTenant({ name: "Globex" });
     await expect(system("globex").authenticateApiKey({ keyId, secretHash })).rejects.toThrow(Unauthenticated);

@@ -3,7 +3,14 @@ import { AlreadyExists, InvalidInput, Unauthenticated } from "../../kernel/error
 import { covers, type Party, type Principal } from "../../kernel/principal.ts";
 import { ApiKey } from "./api-key.ts";
 import { makeApiKey, SECRET_BYTES } from "./api-key-text.ts";
-import { AccountDisabled, type Identity, identity, RoleIsBuiltIn, RoleNameRetired } from "./contract.ts";
+import {
+  AccountDisabled,
+  ExpiryBeyondOwn,
+  type Identity,
+  identity,
+  RoleIsBuiltIn,
+  RoleNameRetired,
+} from "./contract.ts";
 import {
   aggregateType,
   grantsOf,
@@ -34,8 +41,9 @@ export const identityContext = defineContext(identity, {
       return { tenantId: ctx.tenant };
     },
     getTenant: async (_input, ctx) => {
-      const { name, status, createdAt } = (await ctx.load(Tenant, ctx.tenant)).state;
-      return { tenantId: ctx.tenant, name, status, createdAt };
+      const { version, state } = await ctx.load(Tenant, ctx.tenant);
+      const { name, status, createdAt } = state;
+      return { tenantId: ctx.tenant, version, name, status, createdAt };
     },
     renameTenant: async ({ name }, ctx) => (await ctx.load(Tenant, ctx.tenant)).rename(name),
     suspendTenant: async ({ reason }, ctx) => (await ctx.load(Tenant, ctx.tenant)).suspend(reason),
@@ -98,7 +106,12 @@ export const identityContext = defineContext(identity, {
         permissions: [...permissions],
         builtIn: true,
       }));
-      const own = items.map((role) => ({ role: role.id, permissions: [...role.permissions], builtIn: false }));
+      const own = items.map((role) => ({
+        role: role.id,
+        version: role.version,
+        permissions: [...role.permissions],
+        builtIn: false,
+      }));
       return { items: page.after === undefined ? [...builtIn, ...own] : own, next };
     },
     deleteRole: async ({ role }, ctx) => {
@@ -112,6 +125,7 @@ export const identityContext = defineContext(identity, {
       const holder = await loadExistingAccount(ctx, account);
       if (!holder.isActive) throw new AccountDisabled({ account });
       const limits = await keyLimits(ctx, holder, limitedTo);
+      await requireExpiryWithinOwn(ctx, expiresAt);
       const keyId = ctx.newId("key");
       const { key, proof } = makeApiKey(ctx.tenant, keyId, ctx.random(SECRET_BYTES));
       ctx.add(ApiKey.create(keyId, { account, name, limitedTo: limits, expiresAt }, proof, ctx.now));
@@ -144,7 +158,7 @@ export const identityContext = defineContext(identity, {
         throw new Unauthenticated({});
       const holder = await loadAccount(ctx, key.account);
       if (holder?.isActive !== true) throw new Unauthenticated({});
-      return { tenant: ctx.tenant, actor: key.account, limitedTo: key.state.limitedTo };
+      return { tenant: ctx.tenant, actor: key.account, limitedTo: key.state.limitedTo, credential: key.id };
     },
     grantsOf: async ({ account }, ctx) => ({ permissions: [...(await grantsOf(ctx, account))] }),
   },
@@ -184,6 +198,14 @@ async function keepingAnOwner(ctx: Command, account: Account, change: () => void
   tenant.ownershipChanged(account.account, before, account.isActiveOwner);
 }
 
+// The key that the caller presents; a host's principal may name a credential that is none of ours.
+async function requireExpiryWithinOwn(ctx: Command, expiresAt: string | undefined): Promise<void> {
+  const { credential } = ctx.principal;
+  const own = credential === undefined ? undefined : (await ctx.tryLoad(ApiKey, credential))?.state.expiresAt;
+  if (own !== undefined && (expiresAt === undefined || Date.parse(expiresAt) > Date.parse(own)))
+    throw new ExpiryBeyondOwn({ expiresAt: own });
+}
+
 /** The account that the caller is, or that an agent acts for. The system is none. */
 function caller({ actor, onBehalfOf }: Principal): Party | undefined {
   if (actor.type === "user" || actor.type === "service") return { type: actor.type, id: actor.id };
@@ -203,14 +225,24 @@ function isCaller(principal: Principal, account: Party): boolean {
 }
 
 function userView(user: User) {
-  return { userId: user.id, ...user.state };
+  return { userId: user.id, version: user.version, ...user.state };
 }
 
 function serviceAccountView(service: ServiceAccount) {
-  return { serviceAccountId: service.id, ...service.state };
+  return { serviceAccountId: service.id, version: service.version, ...service.state };
 }
 
 function apiKeyView(key: ApiKey) {
   const { name, lastFour, limitedTo, expiresAt, revokedAt, createdAt } = key.state;
-  return { keyId: key.id, account: key.account, name, lastFour, limitedTo, expiresAt, revokedAt, createdAt };
+  return {
+    keyId: key.id,
+    version: key.version,
+    account: key.account,
+    name,
+    lastFour,
+    limitedTo,
+    expiresAt,
+    revokedAt,
+    createdAt,
+  };
 }

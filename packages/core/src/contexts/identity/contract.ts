@@ -165,15 +165,25 @@ export class ExpiryInThePast extends defineError("identity.expiry_in_the_past", 
   message: ({ expiresAt }) => `The API key would expire at ${expiresAt}, which is in the past.`,
 }) {}
 
+/** Otherwise who finds a key could make it last for ever. */
+export class ExpiryBeyondOwn extends defineError("identity.expiry_beyond_own", {
+  kind: "invalid",
+  details: z.object({ expiresAt: z.string() }),
+  message: ({ expiresAt }) =>
+    `The caller's own API key expires at ${expiresAt}; a key made with it must expire by then.`,
+}) {}
+
 const nothing = z.strictObject({});
 const tenantView = z.object({
   tenantId,
+  version: z.int(),
   name,
   status: z.enum(["active", "suspended"]),
   createdAt: instant,
 });
 const userView = z.object({
   userId: accountId,
+  version: z.int(),
   name: personName,
   email: email.optional(),
   roles,
@@ -182,14 +192,22 @@ const userView = z.object({
 });
 const serviceAccountView = z.object({
   serviceAccountId: accountId,
+  version: z.int(),
   name,
   roles,
   status: accountStatus,
   createdAt: instant,
 });
-const roleView = z.object({ role, permissions, builtIn: z.boolean() });
+const roleView = z.object({
+  role,
+  /** Built-in roles never change and have none. */
+  version: z.int().optional(),
+  permissions,
+  builtIn: z.boolean(),
+});
 const apiKeyView = z.object({
   keyId,
+  version: z.int(),
   account,
   name,
   /** The key's last four characters, to recognise it by. */
@@ -217,12 +235,14 @@ const contract = defineContract(
       output: tenantView,
       permission: "identity:read",
       http: "GET /tenant",
+      target: "tenant",
       summary: "Shows the tenant.",
     }),
     renameTenant: command({
       input: z.strictObject({ name }),
       permission: "identity:write",
       http: "PATCH /tenant",
+      target: "tenant",
       summary: "Gives the tenant another name.",
     }),
     suspendTenant: command({
@@ -377,7 +397,7 @@ const contract = defineContract(
       output: z.object({ keyId, key: sensitive(z.string()) }),
       permission: "identity:keys",
       http: "POST /api-keys",
-      errors: [AccountDisabled, ExpiryInThePast],
+      errors: [AccountDisabled, ExpiryInThePast, ExpiryBeyondOwn],
       summary: "Makes an API key for the caller, or for another account, and shows it this once.",
     }),
     listApiKeys: query({
@@ -417,7 +437,7 @@ const contract = defineContract(
     }),
     authenticateApiKey: query({
       input: z.strictObject({ keyId, secretHash: sensitive(z.string().regex(/^[0-9a-f]{64}$/)) }),
-      output: z.object({ tenant: tenantId, actor: account, limitedTo: permissions.optional() }),
+      output: z.object({ tenant: tenantId, actor: account, limitedTo: permissions.optional(), credential: keyId }),
       permission: "identity:authenticate",
       summary: "Finds out whose API key it is.",
     }),
