@@ -13,6 +13,12 @@ export function toInstant(milliseconds: number): Instant {
   return new Date(milliseconds).toISOString();
 }
 
+/** Starts to measure: what it gives tells the seconds since then. For telemetry, never for decisions. */
+export function stopwatch(): () => number {
+  const begun = performance.now();
+  return () => (performance.now() - begun) / 1000;
+}
+
 /** Node fires a timer at once that is set for longer. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 

@@ -8,9 +8,9 @@ import type { RuntimePorts } from "./runtime-ports.ts";
 
 /** Writes down who did what and what came of it. */
 export class AuditTrail {
-  readonly #ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger">;
+  readonly #ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger" | "telemetry">;
 
-  constructor(ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger">) {
+  constructor(ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger" | "telemetry">) {
     this.#ports = ports;
   }
 
@@ -21,8 +21,9 @@ export class AuditTrail {
 
   /** Writes a row by itself. */
   async write(row: AuditRow): Promise<void> {
+    const { store, telemetry } = this.#ports;
     const part = { context: row.context, aggregates: [], events: [], messages: [], audit: [row] };
-    await this.#ports.store.commit(row.tenant, { parts: [part] });
+    await telemetry.commit(store, row.tenant, { parts: [part] });
   }
 
   /** Writes the row of a call that was refused or failed. Never throws: the caller's error matters more than ours. */

@@ -29,11 +29,13 @@ import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
 import { deriveKey } from "./key-derivation.ts";
+import { observedSend } from "./observed-send.ts";
 import { Pipeline } from "./pipeline.ts";
 import { runningArmature } from "./running-armature.ts";
 import type { LifecycleEvents, RuntimePorts } from "./runtime-ports.ts";
 import { SealedSecretStore } from "./sealed-secret-store.ts";
 import { signToken, verifyToken } from "./signed-token.ts";
+import { Telemetry } from "./telemetry.ts";
 
 // mitt's declarations describe its CommonJS form; what Node imports is the function itself.
 const emitter = mitt as unknown as typeof mitt.default;
@@ -130,9 +132,10 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     ids: container.get(T.ids),
     authorizer: container.get(T.authorizer),
     logger: container.get(T.logger),
-    http: container.get(T.http),
+    http: { send: observedSend(container.get(T.http)) },
     inputKey: deriveKey(container.get(T.key), "idempotency-input"),
     lifecycle,
+    telemetry: new Telemetry(container.get(T.ids)),
   };
   const detached: DetachedCalls = ({ principal, traceparent, correlationId }) =>
     clientOf(pipeline, connectors, {
@@ -171,6 +174,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     contexts,
     authenticator: container.get(T.authenticator),
     signer: container.get(T.signer),
+    http: container.get(T.http),
     background,
   });
 }

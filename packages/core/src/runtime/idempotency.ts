@@ -98,9 +98,9 @@ export interface Claim {
 
 /** The records of actions' keys: claimed before the handler acts, settled or released when it has ended. */
 export class Claims {
-  readonly #ports: Pick<RuntimePorts, "store" | "clock" | "logger">;
+  readonly #ports: Pick<RuntimePorts, "store" | "clock" | "logger" | "telemetry">;
 
-  constructor(ports: Pick<RuntimePorts, "store" | "clock" | "logger">) {
+  constructor(ports: Pick<RuntimePorts, "store" | "clock" | "logger" | "telemetry">) {
     this.#ports = ports;
   }
 
@@ -193,6 +193,7 @@ export class Claims {
     step: Step,
     audit?: AuditRow,
   ): Promise<IdempotencyRecord | undefined> {
+    const { store, telemetry } = this.#ports;
     const part = {
       context: target.context.contract.name,
       aggregates: [],
@@ -201,7 +202,7 @@ export class Claims {
       audit: audit === undefined ? [] : [audit],
       idempotency: { claimedUntil: 0, ...step, key, inputHash, attempt },
     };
-    const result = await this.#ports.store.commit(call.principal.tenant, { parts: [part] });
+    const result = await telemetry.commit(store, call.principal.tenant, { parts: [part] });
     return result.status === "key-taken" ? result.record : undefined;
   }
 }

@@ -43,7 +43,6 @@ import {
   unknownOutcome,
 } from "./idempotency.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
-import { inSpan } from "./telemetry.ts";
 import { Turns } from "./turns.ts";
 import { isStorable, UnitOfWork } from "./unit-of-work.ts";
 
@@ -95,7 +94,7 @@ export class Pipeline implements Calls {
   /** Runs a query, command or action. */
   async call(id: string, input: unknown, request: CallRequest): Promise<unknown> {
     const target = this.#find(id, request, ["query", "command", "action"]);
-    const answer = inSpan(this.#ports.ids, target, request, async (trace) => {
+    const answer = this.#ports.telemetry.call(target, request, async (trace) => {
       const call = this.#begin(target, request, trace);
       const seen: { input: unknown } = { input: undefined };
       try {
@@ -127,7 +126,9 @@ export class Pipeline implements Calls {
   /** Runs a stream. Nothing happens before the first item is asked for. */
   async *stream(id: string, input: unknown, request: CallRequest): AsyncIterable<StreamItem<unknown>> {
     const target = this.#find(id, request, ["stream"]);
-    const begun = await inSpan(this.#ports.ids, target, request, async (trace) => this.#begin(target, request, trace));
+    const begun = await this.#ports.telemetry.call(target, request, async (trace) =>
+      this.#begin(target, request, trace),
+    );
     // The deadline is for the beginning. From then on a stream lasts as long as somebody reads it.
     const call: CallInfo = { ...begun, deadline: Number.POSITIVE_INFINITY };
     try {
@@ -192,8 +193,7 @@ export class Pipeline implements Calls {
       correlationId: stored.correlationId,
       causationId: stored.id,
     };
-    return inSpan(
-      this.#ports.ids,
+    return this.#ports.telemetry.call(
       { id: subscription.consumer, operation: { kind: "subscription" } },
       request,
       async (trace) => {
@@ -314,13 +314,13 @@ export class Pipeline implements Calls {
   }
 
   async #commitOnce(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
-    const { store, ids, clock, lifecycle } = this.#ports;
+    const { store, ids, clock, lifecycle, telemetry } = this.#ports;
     const { tenant } = call.principal;
     const work = new UnitOfWork(store, ids, call);
     await handle(work);
     checkAlive(call, target.id, clock.now());
     const commit = work.toCommit();
-    const result = await store.commit(tenant, commit);
+    const result = await telemetry.commit(store, tenant, commit);
     if (result.status === "committed")
       lifecycle.emit("committed", { tenant, contexts: commit.parts.map((part) => part.context) });
     return { result };

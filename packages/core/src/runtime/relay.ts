@@ -231,14 +231,15 @@ export class Relay {
       entry.message.kind === "event" && !entry.published ? [{ entry, event: entry.message.event }] : [],
     );
     if (waiting.length === 0) return true;
-    const { bus, clock, logger, store } = this.#ports;
+    const { bus, clock, logger, store, telemetry } = this.#ports;
     if (pass.busDown || clock.now() < this.#busRetryAt) {
       pass.busDown = true;
       pass.nextAt = Math.min(pass.nextAt, this.#busRetryAt);
       return false;
     }
     try {
-      await bus.publish(waiting.map(({ event }) => toCloudEvent(event)));
+      const events = waiting.map(({ event }) => event);
+      await telemetry.publish(this.#context, events, () => bus.publish(events.map(toCloudEvent)));
       await store.outbox.published(
         this.#context,
         waiting.map(({ entry }) => entry.position),
@@ -268,7 +269,7 @@ export class Relay {
   }
 
   async #deliver(entry: OutboxEntry, event: StoredEvent, route: Route, pass: Pass): Promise<boolean> {
-    const { clock, store, lifecycle, logger } = this.#ports;
+    const { clock, store, lifecycle, logger, telemetry } = this.#ports;
     const { consumer } = route.subscription;
     const key = `${consumer} ${event.tenant} ${event.aggregateType}/${event.aggregateId}`;
     const failure = entry.failures.find((each) => each.consumer === consumer);
@@ -291,7 +292,8 @@ export class Relay {
       this.#remember(key);
     }
     try {
-      await this.#pipeline.deliver(route.context, route.subscription, event);
+      const outcome = await this.#pipeline.deliver(route.context, route.subscription, event);
+      telemetry.delivery(consumer, outcome, event, clock.now());
       lifecycle.emit("delivered", { consumer, eventId: event.id });
       this.#advanced(pass);
       return true;
@@ -309,6 +311,7 @@ export class Relay {
       await store.outbox.failed(this.#context, { position: entry.position, consumer, attempts, nextAt });
       pass.blocked.add(key);
       pass.nextAt = Math.min(pass.nextAt, nextAt);
+      telemetry.delivery(consumer, "failed", event, clock.now());
       lifecycle.emit("delivery-failed", { consumer, eventId: event.id, attempts });
       logger.warn("An event could not be handled and is tried again", {
         consumer,
@@ -327,9 +330,10 @@ export class Relay {
     reason: string,
     attempts: number,
   ): Promise<void> {
-    const { clock, store, lifecycle, logger } = this.#ports;
+    const { clock, store, lifecycle, logger, telemetry } = this.#ports;
     const letter = { context: this.#context, consumer, event, reason, attempts, time: toInstant(clock.now()) };
     await store.outbox.park(this.#context, entry.position, letter);
+    telemetry.delivery(consumer, "parked", event, clock.now());
     lifecycle.emit("parked", { letter });
     logger.error("An event is parked until somebody looks at it", {
       consumer,

@@ -6,6 +6,7 @@ import type { ContextDefinition } from "../kernel/context.ts";
 import type { CallOptions, OwnClient } from "../kernel/contract.ts";
 import { DeadlineExceeded, ShuttingDown } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
+import type { HttpClient } from "../kernel/ports.ts";
 import { type Principal, type PrincipalInput, toPrincipal } from "../kernel/principal.ts";
 import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } from "./armature.ts";
 import type { BackgroundWork } from "./background-work.ts";
@@ -23,6 +24,8 @@ interface Parts {
   readonly contexts: readonly ContextDefinition[];
   readonly authenticator: ApiKeyAuthenticator;
   readonly signer: AuthorizationSigner;
+  /** The client itself, to be closed. */
+  readonly http: HttpClient;
   /** Work that goes on without a caller: token renewals. */
   readonly background: BackgroundWork;
 }
@@ -62,6 +65,8 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     for (const name of names) nudge.get(name)?.nudge();
   });
   for (const relay of relays) relay.start();
+  const names = contexts.map(({ contract }) => contract.name);
+  const unwatch = ports.telemetry.watchOutbox(names, (context) => store.outbox.size(context));
 
   const operations: readonly OperationDescription[] = contexts.flatMap(({ contract }) =>
     Object.entries(contract.operations)
@@ -98,6 +103,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   };
 
   const close = async () => {
+    unwatch();
     await Promise.all(relays.map((relay) => relay.stop()));
     await pipeline.answered();
     await parts.background.ended();
@@ -105,7 +111,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     await Promise.race([pipeline.ended(), clock.sleep(GRACE_MS, enough.signal).catch(() => undefined)]);
     enough.abort();
     await ports.bus.close();
-    await closeHttp(ports);
+    await closeHttp(parts.http);
     await store.close();
   };
 
@@ -183,6 +189,6 @@ async function oauthCallback(
 }
 
 // The default client keeps connections; one that a host brought is the host's to close.
-async function closeHttp({ http }: RuntimePorts): Promise<void> {
+async function closeHttp(http: HttpClient): Promise<void> {
   if ("close" in http && typeof http.close === "function") await http.close();
 }

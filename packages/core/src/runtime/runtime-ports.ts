@@ -4,6 +4,7 @@ import type { Ids } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { DeadLetter, StoreAdapter } from "../kernel/store.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
 export type LifecycleEvents = {
@@ -32,4 +33,5 @@ export interface RuntimePorts {
   /** Keys the hashes of inputs in idempotency records. */
   readonly inputKey: Secret<Uint8Array>;
   readonly lifecycle: Emitter<LifecycleEvents>;
+  readonly telemetry: Telemetry;
 }
