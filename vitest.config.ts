@@ -4,6 +4,9 @@ const conditions = ["@armature/source"];
 
 const all = ["packages/*/src/**/*.test.ts", "examples/**/*.test.ts", "tests/**/*.test.ts"];
 
+// These look at what is built and packed: `pnpm test:packages`.
+const packed = ["tests/packages/**"];
+
 // These set what a process has only once, OpenTelemetry's SDK, so no other file of tests may share theirs.
 const alone = ["tests/telemetry.test.ts", "tests/connectors/secrecy.test.ts"];
 
@@ -13,12 +16,22 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    coverage: { provider: "v8", include: ["packages/*/src/**/*.ts"], exclude: ["**/*.test.ts"] },
+    coverage: {
+      provider: "v8",
+      include: ["packages/*/src/**/*.ts"],
+      exclude: ["**/*.test.ts"],
+      reporter: ["json-summary", "html"],
+    },
     projects: [
       // Faster: files of one worker share what they have loaded.
       {
         extends: true,
-        test: { name: "shared", isolate: false, include: all, exclude: [...configDefaults.exclude, ...alone] },
+        test: {
+          name: "shared",
+          isolate: false,
+          include: all,
+          exclude: [...configDefaults.exclude, ...packed, ...alone],
+        },
       },
       { extends: true, test: { name: "alone", isolate: true, include: alone } },
     ],

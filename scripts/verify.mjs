@@ -8,7 +8,8 @@ import { endLike, run } from "./child.mjs";
 
 const root = path.dirname(import.meta.dirname);
 const scratch = mkdtempSync(path.join(tmpdir(), "armature-verify-"));
-const results = path.join(scratch, "vitest.json");
+const results = path.join(scratch, "tests.json");
+const packageResults = path.join(scratch, "packages.json");
 
 // A log is read as text. Biome, when it believes itself in a CI, needs to be told in its own way.
 const colors = process.stdout.isTTY ? [] : ["--colors=off"];
@@ -31,22 +32,29 @@ const steps = [
     otherwise: "The type check failed.",
   },
   {
-    name: "Tests, with the architecture and the documentation",
-    command: ["pnpm", "exec", "vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`],
-    otherwise: "Tests failed, or a file of tests could not be loaded.",
+    name: "API pages, without writing them",
+    command: ["pnpm", "docs:api", "--check"],
+    otherwise: "A public signature names a type that is not exported, or a docstring has a link that leads nowhere.",
+  },
+  {
+    name: "Tests, with the architecture, the documentation and the coverage",
+    command: vitest(results, "--coverage"),
+    otherwise: "Tests failed, a file of tests could not be loaded, or a package is tested too little.",
   },
   { name: "Build", command: ["pnpm", "build"], otherwise: "A package could not be built." },
   {
-    name: "The built packages, as their users import them",
-    command: [process.execPath, path.join(import.meta.dirname, "smoke-packages.mjs")],
-    otherwise: "A built package does not hold what its package.json promises.",
+    name: "The packages, packed and installed as their users get them",
+    command: vitest(packageResults, "--config=vitest.packages.config.ts"),
+    otherwise: "A package does not hold what its package.json or its page promises, or is over its budget.",
   },
 ];
 
+console.log(steps.map(({ name }, index) => `${index + 1}. ${name}`).join("\n"));
+
 const started = performance.now();
 let failure;
-for (const step of steps) {
-  console.log(`\n── ${step.name} ──`);
+for (const [index, step] of steps.entries()) {
+  console.log(`\n── ${index + 1} of ${steps.length}: ${step.name} ──`);
   const begun = performance.now();
   const end = await run(step.command[0], step.command.slice(1), {
     cwd: root,
@@ -63,7 +71,11 @@ for (const step of steps) {
   break;
 }
 
-const tests = counts();
+const tests = [results, packageResults].map(counts).reduce((sum, each) => ({
+  passed: sum.passed + each.passed,
+  failed: sum.failed + each.failed,
+  skipped: sum.skipped + each.skipped,
+}));
 // A step that is not a test, or a test run that died before it could count, is one failure.
 const failed = failure !== undefined && tests.failed === 0 ? 1 : tests.failed;
 console.log(
@@ -73,9 +85,22 @@ console.log(`${tests.passed} passed, ${failed} failed${tests.skipped === 0 ? "" 
 rmSync(scratch, { recursive: true, force: true });
 if (failure !== undefined) endLike(failure);
 
-function counts() {
+function vitest(file, ...options) {
+  return [
+    "pnpm",
+    "exec",
+    "vitest",
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+    ...options,
+  ];
+}
+
+function counts(file) {
   try {
-    const report = JSON.parse(readFileSync(results, "utf8"));
+    const report = JSON.parse(readFileSync(file, "utf8"));
     return {
       passed: report.numPassedTests,
       failed: report.numFailedTests,

@@ -116,23 +116,28 @@ describe.skipIf(process.platform === "win32")("verify", () => {
     const report = { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped, numTodoTests: 0 };
     return `for each in "$@"; do case "$each" in --outputFile.json=*) echo '${JSON.stringify(report)}' > "\${each#*=}";; esac; done`;
   };
-  const onTests = (then: string) => program("pnpm", `[ "$2" = vitest ] || exit 0\n${then}`);
+  /** What vitest does when it runs the tests, and when it runs those of the packages. */
+  const onTests = (tests: string, packages = results(0, 0, 0)) =>
+    program(
+      "pnpm",
+      `echo "$@" >> ${root}/asked\n[ "$2" = vitest ] || exit 0\ncase "$*" in *vitest.packages.config*) ${packages};; *) ${tests};; esac`,
+    );
+  const asked = () => readFileSync(path.join(root, "asked"), "utf8");
 
-  beforeEach(() => {
-    script("scripts/smoke-packages.mjs", "console.log('looked at the packages');");
-  });
-
-  it("ends with the number of tests when every step passes", async () => {
-    onTests(results(12, 0, 0));
+  it("ends with the number of tests of both runs when every step passes", async () => {
+    onTests(results(12, 0, 0), results(5, 0, 0));
     const ended = await node("scripts/verify.mjs");
-    expect(lastLine(ended)).toBe("12 passed, 0 failed");
-    expect(ended.stdout).toContain("looked at the packages");
+    expect(lastLine(ended)).toBe("17 passed, 0 failed");
     expect(ended.code).toBe(0);
+    const steps = asked().trim().split("\n");
+    expect(steps.map((step) => /install|biome|tsc|docs:api --check|vitest|build/.exec(step)?.[0])).toEqual([
+      ...["install", "biome", "tsc", "docs:api --check", "vitest", "build", "vitest"],
+    ]);
   });
 
   it("says how many tests were skipped", async () => {
-    onTests(results(12, 0, 3));
-    expect(lastLine(await node("scripts/verify.mjs"))).toBe("12 passed, 0 failed, 3 skipped");
+    onTests(results(12, 0, 3), results(5, 0, 1));
+    expect(lastLine(await node("scripts/verify.mjs"))).toBe("17 passed, 0 failed, 4 skipped");
   });
 
   it("stops at the first step that fails, which is one failure, and fails itself", async () => {
@@ -140,7 +145,7 @@ describe.skipIf(process.platform === "win32")("verify", () => {
     const ended = await node("scripts/verify.mjs");
     expect(lastLine(ended)).toBe("0 passed, 1 failed");
     expect(ended.stdout).toMatch(/Format and lint: failed after .* The steps behind it were not run\./);
-    expect(readFileSync(path.join(root, "asked"), "utf8")).not.toContain("tsc");
+    expect(asked()).not.toContain("tsc");
     expect(ended.code).toBe(3);
   });
 
@@ -148,17 +153,25 @@ describe.skipIf(process.platform === "win32")("verify", () => {
     onTests(`${results(10, 2, 0)}; exit 1`);
     const failed = await node("scripts/verify.mjs");
     expect(lastLine(failed)).toBe("10 passed, 2 failed");
-    expect(failed.stdout).not.toContain("looked at the packages");
+    expect(asked()).not.toContain("build");
     expect(failed.code).toBe(1);
     onTests("exit 1");
     expect(lastLine(await node("scripts/verify.mjs"))).toBe("0 passed, 1 failed");
   });
 
-  it("does not pass when the packages that were built are not what they promise", async () => {
-    onTests(results(12, 0, 0));
-    script("scripts/smoke-packages.mjs", "process.exitCode = 1;");
+  it("counts too little coverage as a failure although no test failed", async () => {
+    onTests(`${results(12, 0, 0)}; exit 1`);
     const ended = await node("scripts/verify.mjs");
     expect(lastLine(ended)).toBe("12 passed, 1 failed");
     expect(ended.code).toBe(1);
+  });
+
+  it("does not pass when the packages are not what they promise", async () => {
+    onTests(results(12, 0, 0), `${results(4, 1, 0)}; exit 1`);
+    const ended = await node("scripts/verify.mjs");
+    expect(lastLine(ended)).toBe("16 passed, 1 failed");
+    expect(ended.code).toBe(1);
+    onTests(results(12, 0, 0), "exit 1");
+    expect(lastLine(await node("scripts/verify.mjs"))).toBe("12 passed, 1 failed");
   });
 });

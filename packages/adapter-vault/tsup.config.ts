@@ -6,5 +6,4 @@ export default defineConfig({
   target: "node22",
   dts: true,
   clean: true,
-  sourcemap: true,
 });

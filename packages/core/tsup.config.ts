@@ -10,5 +10,4 @@ export default defineConfig({
   target: "node22",
   dts: true,
   clean: true,
-  sourcemap: true,
 });
