@@ -69,5 +69,5 @@ export function lastEventIdOf(headers: RequestHeaders): string | undefined {
 }
 
 function invalidHeader(name: string, message: string): InvalidInput {
-  return new InvalidInput({ subject: "The request's headers", issues: [{ path: name, message }] });
+  return new InvalidInput({ subject: "A header of the request", issues: [{ path: name, message }] });
 }

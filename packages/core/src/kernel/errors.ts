@@ -99,15 +99,22 @@ export class UnrecognizedError extends ArmatureError<string, unknown> {
 const issue = z.object({ path: z.string(), message: z.string() });
 const none = z.object({});
 
+// A message is what follows a name. Where the value itself is meant, there is none; a host's own may be a whole clause.
+function clause({ path, message }: z.infer<typeof issue>): string {
+  if (path !== "") return `${path} ${message}`;
+  return /^(?:is|has|was|must|holds|fits|needs|nests|does|belongs|cannot|contains)\b/.test(message)
+    ? `it ${message}`
+    : message;
+}
+
 /** Input that does not fit its schema; `issues` says where. */
 export class InvalidInput extends defineError("invalid_input", {
   kind: "invalid",
   details: z.object({ subject: z.string(), issues: z.array(issue) }),
-  message: ({ subject, issues }) =>
-    `${subject} is not valid: ${issues
-      .slice(0, 5)
-      .map((each) => (each.path === "" ? each.message : `${each.path} ${each.message}`))
-      .join("; ")}`,
+  message: ({ subject, issues }) => {
+    const more = issues.length > 5 ? `; and ${issues.length - 5} more` : "";
+    return `${subject} is not valid: ${issues.slice(0, 5).map(clause).join("; ")}${more}.`;
+  },
 }) {}
 
 /** A stored or received value that does not fit its schema: data of another version, or a defect. */

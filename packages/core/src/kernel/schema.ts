@@ -1,4 +1,5 @@
 import { type $ZodType, safeParse, toJSONSchema } from "zod/v4/core";
+import { issueSentence } from "./issue-sentence.ts";
 import { shortened } from "./shortened.ts";
 
 /**
@@ -47,10 +48,12 @@ export function tryParse<Out>(schema: Schema<Out>, value: unknown): Parsed<Out> 
   return { ok: false, issues: issues.slice(0, MOST_ISSUES) };
 }
 
+const SENTENCES = { error: issueSentence };
+
 // A recursive schema (any JSON) parses as deep as the stack reaches, and deep brackets cost a sender nothing.
 function safely(schema: Schema, value: unknown) {
   try {
-    return safeParse(zod(schema), value);
+    return safeParse(zod(schema), value, SENTENCES);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;

@@ -47,7 +47,7 @@ describe("deriveKey", () => {
         thrown = error;
       }
       expect(thrown).toBeInstanceOf(InvalidInput);
-      expect((thrown as Error).message).toContain("The key-encryption key is not valid: must be 32 bytes in base64");
+      expect((thrown as Error).message).toContain("The key-encryption key is not valid: it must be 32 bytes in base64");
       if (text !== "") expect(inspect(thrown, { showHidden: true })).not.toContain(text);
     }
   });

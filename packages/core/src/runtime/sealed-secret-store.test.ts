@@ -270,7 +270,7 @@ describe("what cannot be a secret", () => {
     const start = (keyEncryptionKey: Secret<string>, keepVersions = 1) =>
       new SealedSecretStore({ store, keyEncryptionKey, ids, keepVersions });
     expect(() => start(new Secret("c2hvcnQ="))).toThrow(
-      "The key-encryption key is not valid: must be 32 bytes in base64",
+      "The key-encryption key is not valid: it must be 32 bytes in base64",
     );
     expect(() => start(KEK, 0)).toThrow(InvalidInput);
     expect(() => start(KEK)).not.toThrow();
