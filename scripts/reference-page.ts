@@ -23,7 +23,7 @@ interface Shape {
   readonly "x-sensitive"?: boolean;
 }
 
-const GENERATED = "<!-- Written by `pnpm docs:reference` from the contract. Changes made here are lost. -->";
+export const GENERATED = "<!-- Written by `pnpm docs:reference` from the contract. Changes made here are lost. -->";
 
 /** The page of one context: what others may call, hear and be refused with. Internal operations are left out. */
 export function contextPage(contract: Contract): string {
@@ -66,6 +66,8 @@ export function indexPage(contracts: readonly Contract[], common: readonly Error
     }),
     "",
     "## Errors of any operation",
+    "",
+    "[Problems](problems.md) says of every error what it means and what to do.",
     "",
     ...errorTable(common),
   ]);
@@ -128,7 +130,7 @@ function fields(schema: JsonObject, title = ""): readonly string[] {
   ];
 }
 
-function typeText(root: Shape, shape: Shape, depth = 0): string {
+export function typeText(root: Shape, shape: Shape, depth = 0): string {
   const node = resolved(root, shape);
   // A schema that contains itself is that of any JSON value.
   if (shape.$ref !== undefined && JSON.stringify(node).includes(JSON.stringify(shape.$ref))) return "any JSON";

@@ -3,8 +3,14 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import * as store from "../packages/adapter-postgres/src/errors.ts";
+import * as vault from "../packages/adapter-vault/src/errors.ts";
 import type { Contract } from "../packages/core/src/kernel/contract.ts";
-import { kernelErrors } from "../packages/core/src/kernel/errors.ts";
+import { type ErrorClass, kernelErrors } from "../packages/core/src/kernel/errors.ts";
+import { portErrors } from "../packages/core/src/kernel/port-errors.ts";
+import { httpErrors } from "../packages/server-express/src/http-errors.ts";
+import { malformedRequests } from "../packages/server-express/src/malformed-requests.ts";
+import { problemsPage } from "./problems-page.ts";
 import { contextPage, indexPage } from "./reference-page.ts";
 
 const root = path.dirname(import.meta.dirname);
@@ -15,8 +21,17 @@ export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   const contracts = await Promise.all(readdirSync(contexts).sort().map(contractOf));
   return new Map([
     ["docs/reference/README.md", indexPage(contracts, kernelErrors)],
+    ["docs/reference/problems.md", problemsPage(allErrors(contracts), malformedRequests)],
     ...contracts.map((each) => [`docs/reference/${each.name}.md`, contextPage(each)] as const),
   ]);
+}
+
+/** Everything that an answer of the reference server can refuse with. */
+function allErrors(contracts: readonly Contract[]): readonly ErrorClass[] {
+  const declared = contracts.flatMap(({ operations }) => Object.values(operations).flatMap(({ errors }) => errors));
+  const ofStore = [store.StoreUnavailable, store.StoreNotMigrated, store.StoreFailed];
+  const ofVault = Object.values(vault).filter((each) => typeof each === "function" && "code" in each) as ErrorClass[];
+  return [...kernelErrors, ...portErrors, ...httpErrors, ...ofStore, ...ofVault, ...declared];
 }
 
 async function contractOf(folder: string): Promise<Contract> {

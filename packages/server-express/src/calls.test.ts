@@ -88,6 +88,15 @@ describe("request ids", () => {
     },
   );
 
+  test("a problem names the trace that the audit row has, whether the client had one or not", async () => {
+    const { problem } = await server.call("/notes", { json: { text: "" } });
+    const { items } = await server.app.as({ tenant: "acme", user: "ann" }).audit.list({ limit: 1 });
+    expect(problem.traceId).toBe(items[0]?.traceId);
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const headers = { traceparent: `00-${traceId}-00f067aa0ba902b7-01` };
+    expect((await server.call("/nothing", { headers })).problem.traceId).toBe(traceId);
+  });
+
   test("the client's trace goes on in the audit row", async () => {
     const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
     await server.call("/notes", {
@@ -117,11 +126,39 @@ describe("idempotency keys", () => {
     expect(second.json).toEqual(first.json);
   });
 
+  test.each(['"unclosed', '"', '"a" "b"', "with blanks", '""', "", "x".repeat(256)])(
+    "a key that is none is refused: %j",
+    async (key) => {
+      const { status, problem } = await server.call("/notes", {
+        json: { text: "x" },
+        headers: { "idempotency-key": key },
+      });
+      expect([status, problem.code]).toEqual([400, "invalid_input"]);
+    },
+  );
+
+  test("the server can be told to take no change without one", async () => {
+    const strict = await startTestServer({ requireIdempotencyKey: true });
+    const { status, problem } = await strict.call("/notes", { json: { text: "x" } });
+    expect([status, problem.code]).toEqual([400, "http.idempotency_key_required"]);
+    const headers = { "idempotency-key": '"k-1";note=1' };
+    expect((await strict.call("/notes", { json: { text: "x" }, headers })).status).toBe(200);
+    // Whose repetition is harmless by HTTP's own promise.
+    expect((await strict.call("/shelves/1", { method: "DELETE" })).status).toBe(200);
+    expect((await strict.call("/notes")).status).toBe(200);
+    const { paths, components } = (await strict.call("/openapi.json")).json;
+    const needed = { $ref: "#/components/parameters/NeededIdempotencyKey" };
+    expect(paths["/notes"].post.parameters).toContainEqual(needed);
+    expect(paths["/shelves/{shelf}"].delete.parameters).not.toContainEqual(needed);
+    expect(components.parameters.NeededIdempotencyKey.required).toBe(true);
+    await strict.close();
+  });
+
   test("the same key with another input is refused", async () => {
     const headers = { "idempotency-key": "write-other" };
     await server.call("/notes", { json: { text: "one" }, headers });
     const { status, problem } = await server.call("/notes", { json: { text: "two" }, headers });
-    expect([status, problem.code]).toEqual([400, "idempotency.key_reused"]);
+    expect([status, problem.code]).toEqual([422, "idempotency.key_reused"]);
   });
 
   test("a second call while the first is under way is told to ask again later", async () => {
@@ -217,6 +254,7 @@ describe("errors", () => {
         code,
         kind,
         requestId: headers.get("x-request-id"),
+        traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
         details: { retryAfterMs: 1500 },
       });
       expect(headers.get("content-type")).toBe("application/problem+json; charset=utf-8");
@@ -290,6 +328,7 @@ describe("the log", () => {
           status: 200,
           durationMs: expect.any(Number),
           requestId,
+          traceId: expect.stringMatching(/^[0-9a-f]{32}$/),
           operation: "desk.echo",
           tenant: "acme",
         },

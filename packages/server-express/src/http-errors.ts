@@ -29,6 +29,27 @@ export class MediaTypeUnsupported extends defineError("http.media_type_unsupport
   message: ({ reason }) => `The request's body must be application/json in UTF-8, uncompressed: ${reason}.`,
 }) {}
 
+/** The client takes none of the formats that there are. */
+export class NotAcceptable extends defineError("http.not_acceptable", {
+  kind: "invalid",
+  details: z.object({ offered: z.array(z.string()) }),
+  message: ({ offered }) => `The answer can only be one of ${offered.join(", ")}.`,
+}) {}
+
+/** What the client has is not what is there: none of its `If-Match` tags is the version. */
+export class PreconditionFailed extends defineError("http.precondition_failed", {
+  kind: "precondition",
+  details: z.object({}),
+  message: () => "None of the entity tags in If-Match is that of the present version.",
+}) {}
+
+/** The server was told to take no change without a key. */
+export class IdempotencyKeyRequired extends defineError("http.idempotency_key_required", {
+  kind: "invalid",
+  details: z.object({}),
+  message: () => "This request needs a header Idempotency-Key, so that repeating it does no harm.",
+}) {}
+
 /** The server, or something that it needs, cannot answer for now. */
 export class NotReady extends defineError("http.not_ready", {
   kind: "unavailable",
@@ -42,5 +63,8 @@ export const httpErrors: readonly ErrorClass[] = [
   MethodNotAllowed,
   BodyTooLarge,
   MediaTypeUnsupported,
+  NotAcceptable,
+  PreconditionFailed,
+  IdempotencyKeyRequired,
   NotReady,
 ];

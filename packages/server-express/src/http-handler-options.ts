@@ -1,5 +1,7 @@
 import type { Logger } from "@armature/core";
+import type { CorsOptions } from "./cors.ts";
 import type { OpenApiOptions } from "./openapi.ts";
+import type { RateLimits } from "./rate-limits.ts";
 
 export interface HttpHandlerOptions {
   /** Gets one line a request, and what went wrong on our side. */
@@ -14,4 +16,18 @@ export interface HttpHandlerOptions {
   readonly closing?: AbortSignal | undefined;
   /** What `/openapi.json` says beside the operations. */
   readonly openapi?: OpenApiOptions | undefined;
+  /** Whether `GET /docs` shows the operations, by Swagger UI; false when absent. */
+  readonly docs?: boolean | undefined;
+  /** Which pages of other origins may call; none when absent. */
+  readonly cors?: CorsOptions | undefined;
+  /** How much one address, key and tenant may ask; as much as they like when absent. */
+  readonly rateLimits?: RateLimits | undefined;
+  /** Proxies before the server, whose `X-Forwarded-For` is believed: addresses, ranges, `loopback`, `uniquelocal`. */
+  readonly trustedProxies?: readonly string[] | undefined;
+  /** Whether answers are compressed that may be: see the README for which; false when absent. */
+  readonly compression?: boolean | undefined;
+  /** How long browsers keep to https, in seconds, once they have had an answer over it; 0, not at all, when absent. */
+  readonly hstsSeconds?: number | undefined;
+  /** Whether commands and actions by POST and PATCH need an `Idempotency-Key`; false when absent. */
+  readonly requireIdempotencyKey?: boolean | undefined;
 }

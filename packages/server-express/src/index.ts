@@ -1,11 +1,15 @@
 export { armatureRouter, type RouterOptions } from "./armature-router.ts";
 export { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
+export type { CorsOptions } from "./cors.ts";
 export {
   BodyTooLarge,
   httpErrors,
+  IdempotencyKeyRequired,
   MediaTypeUnsupported,
   MethodNotAllowed,
+  NotAcceptable,
   NotReady,
+  PreconditionFailed,
   RouteUnknown,
 } from "./http-errors.ts";
 export type { HandlerRequest, HandlerResponse, HttpApp, HttpHandler, RequestHeaders } from "./http-exchange.ts";
@@ -15,4 +19,5 @@ export { type NodeRequestOptions, serveNode } from "./node-adapter.ts";
 export { type OpenApiOptions, openApiDocument } from "./openapi.ts";
 export { type PinoLoggerOptions, pinoLogger } from "./pino-logger.ts";
 export type { Problem } from "./problem.ts";
+export type { RateLimits } from "./rate-limits.ts";
 export { type RunningServer, type StartOptions, startServer } from "./server.ts";

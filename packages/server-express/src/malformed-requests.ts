@@ -27,6 +27,14 @@ const malformed: Refusal = {
   detail: "The request is not HTTP as this server understands it.",
 };
 
+/** What is refused before there is a request, so without a request id. */
+export const malformedRequests = [...Object.values(refusals), malformed].map(({ status, code, detail }) => ({
+  code,
+  status: Number.parseInt(status, 10),
+  kind: "invalid" as const,
+  sentence: detail,
+}));
+
 /** Answers what Node cannot read as a request with problem details too, and closes the connection. */
 export function refuseMalformed(server: Server): void {
   // By socket, the answer that is under way: nothing may be written into the middle of it.

@@ -36,14 +36,17 @@ export async function serveNode(
       url: options.url ?? req.url ?? "/",
       mountPath: options.mountPath,
       headers: req.headers,
+      peerAddress: req.socket.remoteAddress,
       body: bodyOf(req, options.parsedBody),
       signal: gone.signal,
       authenticate: options.authenticate,
     });
     await send(req, res, response, gone.signal, options.closing?.aborted === true);
   } catch {
-    // Only the connection can be at fault here; what was begun must not look complete.
-    res.destroy();
+    // The connection is at fault, or the answer broke off in the middle. It must not look complete, and what was
+    // written of it arrives.
+    if (res.headersSent && res.socket !== null && !res.socket.destroyed) res.socket.destroySoon();
+    else res.destroy();
   }
 }
 

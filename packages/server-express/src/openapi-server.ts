@@ -58,14 +58,21 @@ export const serverPaths: Readonly<Record<string, JsonObject>> = {
 };
 
 /** What the descriptions of operations refer to. */
-export function sharedComponents(components: SchemaComponents): JsonObject {
+export function sharedComponents(components: SchemaComponents, keyNeeded: boolean): JsonObject {
   components.add("Problem", problemSchema);
   return {
     parameters: {
-      IdempotencyKey: header(
-        "idempotency-key",
-        { type: "string", minLength: 1, maxLength: 257 },
-        "Same key, same input: the first call's answer, and its effect once. A quoted string as in the IETF draft, or bare; 1 to 255 printable ASCII characters without blanks.",
+      IdempotencyKey: idempotencyKey,
+      ...(keyNeeded ? { NeededIdempotencyKey: { ...idempotencyKey, required: true } } : {}),
+      IfMatch: header(
+        "if-match",
+        { type: "string" },
+        'Entity tags, like `"7"`: it is done only when the version is one of them, else the answer is 412. `*` is any version; weak tags match none.',
+      ),
+      IfNoneMatch: header(
+        "if-none-match",
+        { type: "string" },
+        'Entity tags of what the client has, like `"7"`: when the version is one of them, the answer is 304 and has no body.',
       ),
       Timeout: header(
         "armature-timeout",
@@ -84,9 +91,38 @@ export function sharedComponents(components: SchemaComponents): JsonObject {
         "Cursor of the last item that the client has: the stream goes on after it.",
       ),
     },
-    responses: { Problem: { description: "Problem details (RFC 9457).", content: problemContent } },
+    headers: {
+      RequestId: described("The id of this request: the client's, or one that was made."),
+      RateLimit: described(
+        'What is left of each limit that was asked: `"key";r=99;t=1`, `t` in seconds until it is full.',
+      ),
+      RateLimitPolicy: described('Each limit that was asked: `"key";q=100;w=60`, requests in seconds.'),
+      ETag: described("The version of what is shown, as `If-Match` and `If-None-Match` take it."),
+      Link: described('`rel="next"`: the next page, relative to this address. Absent on the last one.'),
+    },
+    responses: {
+      Problem: { description: "Problem details (RFC 9457).", content: problemContent },
+      NotModified: { description: "The client has it: a tag of `If-None-Match` is that of the present version." },
+    },
   };
 }
+
+/** How the headers of `sharedComponents` are called. */
+export const headerNames: Readonly<Record<string, string>> = {
+  RequestId: "x-request-id",
+  RateLimit: "ratelimit",
+  RateLimitPolicy: "ratelimit-policy",
+  ETag: "etag",
+  Link: "link",
+};
+
+const described = (description: string): JsonObject => ({ description, schema: { type: "string" } });
+
+const idempotencyKey = header(
+  "idempotency-key",
+  { type: "string", minLength: 1, maxLength: 300 },
+  "Same key, same input: the first call's answer, and its effect once. While that call is under way the answer is 409, with another input 422. A quoted string as in draft-ietf-httpapi-idempotency-key-header, or bare; 1 to 255 printable ASCII characters without blanks. Kept per caller and operation.",
+);
 
 function header(name: string, schema: JsonObject, description: string): JsonObject {
   return { name, in: "header", required: false, description, schema };
@@ -114,5 +150,5 @@ const problemSchema: JsonObject = {
     },
     details: true,
   },
-  required: ["type", "title", "status", "detail", "code", "kind", "requestId"],
+  required: ["type", "title", "status", "detail", "code", "kind", "requestId", "traceId"],
 };

@@ -119,7 +119,7 @@ describe("the OpenAPI document", () => {
   test("says how each operation refuses, by status and code", () => {
     const { responses } = document.paths["/notes/{noteId}/lock"].post;
     expect(Object.keys(responses).toSorted()).toEqual(
-      ["204", "400", "401", "403", "404", "409", "500", "504", "default"].toSorted(),
+      ["204", "400", "401", "403", "404", "409", "412", "422", "429", "500", "504", "default"].toSorted(),
     );
     expect(responses["409"].description).toContain("`desk.note_is_locked`");
     expect(responses["409"].description).toContain("`idempotency.in_progress`");

@@ -9,15 +9,26 @@ import {
   InternalError,
   InvalidInput,
   type JsonObject,
+  LimitExceeded,
   NotFound,
   type OperationDescription,
   Unauthenticated,
   UnknownOutcome,
   VersionConflict,
+  VersionMismatch,
 } from "@armature/core";
-import { BodyTooLarge, MediaTypeUnsupported } from "./http-errors.ts";
+import { planVersions } from "./entity-tags.ts";
+import {
+  BodyTooLarge,
+  IdempotencyKeyRequired,
+  MediaTypeUnsupported,
+  NotAcceptable,
+  PreconditionFailed,
+} from "./http-errors.ts";
+import { jsonLinesTypes } from "./json-lines.ts";
 import { SchemaComponents } from "./openapi-schemas.ts";
-import { serverPaths, sharedComponents } from "./openapi-server.ts";
+import { headerNames, serverPaths, sharedComponents } from "./openapi-server.ts";
+import { isPaged } from "./pages.ts";
 import { statusOf, typeOf } from "./problem.ts";
 import { pathParametersOf, usesQueryString } from "./request-input.ts";
 
@@ -30,6 +41,8 @@ export interface OpenApiOptions {
   readonly serverUrl?: string | undefined;
   /** How callers authenticate; API keys when absent. A host that authenticates by itself says how. */
   readonly securitySchemes?: Readonly<Record<string, JsonObject>> | undefined;
+  /** Whether commands and actions by POST and PATCH are said to need an `Idempotency-Key`. */
+  readonly idempotencyKeyRequired?: boolean | undefined;
 }
 
 const apiKeySchemes: Readonly<Record<string, JsonObject>> = {
@@ -46,7 +59,7 @@ export function openApiDocument(
   const { securitySchemes = apiKeySchemes } = options;
   const components = new SchemaComponents();
   const errors = new ErrorComponents(components);
-  const shared = sharedComponents(components);
+  const shared = sharedComponents(components, options.idempotencyKeyRequired === true);
   const paths: Record<string, Record<string, unknown>> = {};
   const add = (method: string, path: string, description: JsonObject) => {
     paths[path] = { ...paths[path], [method.toLowerCase()]: description };
@@ -55,7 +68,7 @@ export function openApiDocument(
     const { http } = operation.operation;
     if (http === undefined) continue;
     const [method, path] = http.split(" ") as [string, string];
-    add(method, path, describe(operation, method, path, components, errors));
+    add(method, path, describe(operation, method, path, components, errors, options));
   }
   for (const [path, description] of Object.entries(serverPaths)) add("GET", path, description);
   const contexts = [...new Set(operations.filter(({ operation }) => operation.http).map(({ context }) => context))];
@@ -80,6 +93,7 @@ function describe(
   path: string,
   components: SchemaComponents,
   errors: ErrorComponents,
+  { idempotencyKeyRequired = false }: OpenApiOptions,
 ): JsonObject {
   const input = components.resolve(components.inline(operation.input, "input", `${id}.input`)) as ObjectSchema;
   const { properties = {}, required = [] } = input;
@@ -87,6 +101,9 @@ function describe(
   const others = Object.keys(properties).filter((name) => !inPath.includes(name));
   const inQuery = usesQueryString(method);
   const changes = operation.kind === "command" || operation.kind === "action";
+  const keyNeeded = idempotencyKeyRequired && changes && (method === "POST" || method === "PATCH");
+  const versions = planVersions(operation);
+  const conditional = { reads: versions.tagged && operation.kind === "query", binds: versions.bound };
   const parameter = (name: string, where: "path" | "query") => {
     const { description, ...schema } = properties[name] as JsonObject;
     return {
@@ -105,7 +122,11 @@ function describe(
     parameters: [
       ...inPath.map((name) => parameter(name, "path")),
       ...(inQuery ? others.map((name) => parameter(name, "query")) : []),
-      ...(changes ? [{ $ref: "#/components/parameters/IdempotencyKey" }] : []),
+      ...(changes
+        ? [{ $ref: `#/components/parameters/${keyNeeded ? "NeededIdempotencyKey" : "IdempotencyKey"}` }]
+        : []),
+      ...(conditional.reads || conditional.binds ? [{ $ref: "#/components/parameters/IfMatch" }] : []),
+      ...(conditional.reads ? [{ $ref: "#/components/parameters/IfNoneMatch" }] : []),
       ...(operation.kind === "stream" ? [{ $ref: "#/components/parameters/LastEventId" }] : []),
       { $ref: "#/components/parameters/Timeout" },
       { $ref: "#/components/parameters/RequestId" },
@@ -113,10 +134,14 @@ function describe(
     ],
     ...(inQuery || others.length === 0 ? {} : { requestBody: requestBody(input, others) }),
     responses: {
-      ...successOf(id, operation, components),
+      ...successOf(id, operation, components, versions.tagged),
+      ...(conditional.reads ? { 304: { $ref: "#/components/responses/NotModified" } } : {}),
       ...errors.responses([
         ...operation.errors,
         ...generalErrors(operation.kind, inPath.length > 0, !inQuery && others.length > 0),
+        ...(keyNeeded ? [IdempotencyKeyRequired] : []),
+        ...(conditional.reads || conditional.binds ? [PreconditionFailed] : []),
+        ...(conditional.binds ? [VersionMismatch] : []),
       ]),
     },
   } as unknown as JsonObject;
@@ -138,19 +163,44 @@ function requestBody(input: ObjectSchema, fields: readonly string[]): unknown {
 
 function successOf(
   id: string,
-  { kind, output }: OperationDescription["operation"],
+  operation: OperationDescription["operation"],
   components: SchemaComponents,
+  tagged: boolean,
 ): Readonly<Record<string, unknown>> {
-  if (output === undefined) return { 204: { description: "Done." } };
+  const { kind, output } = operation;
+  const named = [
+    "RequestId",
+    "RateLimit",
+    "RateLimitPolicy",
+    ...(tagged ? ["ETag"] : []),
+    ...(isPaged(operation) ? ["Link"] : []),
+  ];
+  const headers = Object.fromEntries(
+    named.map((name) => [headerNames[name], { $ref: `#/components/headers/${name}` }]),
+  );
+  if (output === undefined) return { 204: { description: "Done.", headers } };
   const schema = components.inline(output, "output", `${id}.output`);
-  if (kind !== "stream") return { 200: { description: "Done.", content: { "application/json": { schema } } } };
+  if (kind !== "stream") return { 200: { description: "Done.", headers, content: { "application/json": { schema } } } };
   const description =
     "Server-sent events. The data of each is an item as JSON (the schema is that of one item) and its id the cursor to " +
     "resume from. An event `end` says that the stream is over, an event `problem` that it failed; without either it was " +
-    "cut off.";
+    "cut off. As JSON lines (`Accept: application/x-ndjson`) each line is `cursor` and `item`, the last line says `end`, " +
+    "and a line `problem` that it failed; without either it was cut off.";
   const item = components.add(`${id}.item`, schema);
   const events = { type: "string", contentMediaType: "application/json", contentSchema: item };
-  return { 200: { description, content: { "text/event-stream": { schema: events } } } };
+  const lines = components.add(`${id}.line`, {
+    oneOf: [
+      { type: "object", properties: { cursor: { type: "string" }, item }, required: ["cursor", "item"] },
+      { type: "object", properties: { end: { const: true } }, required: ["end"] },
+      { type: "object", properties: { problem: { $ref: "#/components/schemas/Problem" } }, required: ["problem"] },
+    ],
+  } as unknown as JsonObject);
+  const text = { type: "string", contentMediaType: "application/json", contentSchema: lines };
+  const content = Object.fromEntries([
+    ["text/event-stream", { schema: events }],
+    ...jsonLinesTypes.map((type) => [type, { schema: text }]),
+  ]);
+  return { 200: { description, headers, content } };
 }
 
 function generalErrors(
@@ -168,10 +218,19 @@ function generalErrors(
       ? [VersionConflict, IdempotencyKeyReused, IdempotencyInProgress, IdempotencyResultNotKept]
       : []),
     ...(kind === "action" ? [UnknownOutcome] : []),
+    ...(kind === "stream" ? [NotAcceptable] : []),
+    LimitExceeded,
     DeadlineExceeded,
     Canceled,
     InternalError,
   ];
+}
+
+/** The issues of an input stand beside the details, as `errors`. */
+function detailsOf(error: ErrorClass, schema: JsonObject): JsonObject {
+  if (error.code !== InvalidInput.code) return schema;
+  const { issues: _, ...properties } = schema["properties"] as JsonObject;
+  return { ...schema, properties, required: Object.keys(properties) };
 }
 
 /** Errors as components, and as the responses that tell them. */
@@ -203,7 +262,7 @@ class ErrorComponents {
     let ref = this.#refs.get(error.code);
     if (ref === undefined) {
       const name = `error.${error.code}`;
-      const details = this.#components.inline(error.details, "output", name);
+      const details = detailsOf(error, this.#components.inline(error.details, "output", name));
       const bare = error.kind === "internal" && error.code === InternalError.code;
       const properties = {
         type: { const: typeOf(error.code) },

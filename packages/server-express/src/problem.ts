@@ -21,6 +21,10 @@ const statusOfCode: Readonly<Record<string, number>> = {
   "http.method_not_allowed": 405,
   "http.body_too_large": 413,
   "http.media_type_unsupported": 415,
+  "http.not_acceptable": 406,
+  "http.precondition_failed": 412,
+  version_mismatch: 412,
+  "idempotency.key_reused": 422,
 };
 
 export function statusOf(error: { readonly code: string; readonly kind: ErrorKind }): number {
@@ -37,8 +41,8 @@ export interface Problem {
   readonly code: string;
   readonly kind: ErrorKind;
   readonly requestId: string;
-  /** What the log has a failure of ours under. */
-  readonly traceId?: string;
+  /** What the log and the audit have the request under. */
+  readonly traceId: string;
   /** Where the input does not fit. */
   readonly errors?: readonly { readonly path: string; readonly message: string }[];
   readonly details?: unknown;
@@ -56,9 +60,14 @@ export function problemOf(error: ArmatureError, exchange: Exchange, declared: re
     code,
     kind,
     requestId: exchange.requestId,
-    ...(error instanceof InvalidInput ? { errors: error.details.issues } : {}),
-    details,
+    traceId: exchange.traceId,
+    ...(error instanceof InvalidInput ? inputDetails(error) : { details }),
   };
+}
+
+// The issues stand where clients look for them first, and once.
+function inputDetails({ details: { issues, ...details } }: InvalidInput) {
+  return { errors: issues, details };
 }
 
 function internalProblem(error: ArmatureError, { requestId, traceId }: Exchange): Problem {

@@ -3,23 +3,11 @@ import { InvalidInput } from "@armature/core";
 import { headerOf, type RequestHeaders } from "./http-exchange.ts";
 
 const PRINTABLE = /^[\x21-\x7e]{1,128}$/;
-const TRACEPARENT = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The client's own id of the request when it is one that can stand in a log, or a new one. */
 export function requestIdOf(headers: RequestHeaders): string {
   const given = headerOf(headers, "x-request-id");
-  return given !== undefined && PRINTABLE.test(given) ? given : `req_${newId()}`;
-}
-
-/** The trace that the client is in, or a new trace id for what the log says of this request. */
-export function traceIdOf(headers: RequestHeaders): string {
-  const parent = TRACEPARENT.exec(headerOf(headers, "traceparent") ?? "");
-  return parent === null || /^0+$/.test(parent[1]!) ? newId() : parent[1]!;
-}
-
-// Node makes these many at a time, which is twenty times quicker than asking for bytes.
-function newId(): string {
-  return randomUUID().replaceAll("-", "");
+  return given !== undefined && PRINTABLE.test(given) ? given : `req_${randomUUID().replaceAll("-", "")}`;
 }
 
 /**
@@ -43,7 +31,8 @@ export function apiKeyOf(headers: RequestHeaders): string | undefined {
 export function idempotencyKeyOf(headers: RequestHeaders): string | undefined {
   const given = headerOf(headers, "idempotency-key")?.trim();
   if (given === undefined || !given.startsWith('"')) return given;
-  const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(given);
+  // Parameters of the item are allowed and mean nothing here.
+  const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:;[ \x21-\x7e]*)?$/.exec(given);
   if (quoted === null) throw invalidHeader("idempotency-key", "is not a quoted string as RFC 8941 has it");
   return quoted[1]!.replaceAll(/\\(["\\])/g, "$1");
 }

@@ -96,7 +96,7 @@ export async function callAs(origin: string, key: string, path: string, init: Ca
     ...(init.signal === undefined ? {} : { signal: init.signal }),
   });
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.includes("json") === true;
+  const isJson = /^application\/(problem\+)?json\b/.test(response.headers.get("content-type") ?? "");
   const json: unknown = isJson && text !== "" ? JSON.parse(text) : undefined;
   return { status: response.status, headers: response.headers, text, json, problem: json as Problem };
 }

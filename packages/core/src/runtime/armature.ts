@@ -94,6 +94,16 @@ export interface Armature<X extends readonly ContextDefinition[] = readonly Cont
     input: unknown,
     options: CallOptions & { readonly principal: PrincipalInput },
   ): AsyncIterable<{ readonly cursor: string; readonly item: unknown }>;
+  /**
+   * Reads a stream by its id, and says at once whether the call is refused: `stream` says so with its first item.
+   *
+   * @throws what the pipeline refuses: the operation, the input, the permission
+   */
+  openStream(
+    id: string,
+    input: unknown,
+    options: CallOptions & { readonly principal: PrincipalInput },
+  ): Promise<AsyncIterable<{ readonly cursor: string; readonly item: unknown }>>;
   /** Every public operation of every context. */
   readonly operations: readonly OperationDescription[];
   /**

@@ -125,14 +125,26 @@ export class Pipeline implements Calls {
 
   /** Runs a stream. Nothing happens before the first item is asked for. */
   async *stream(id: string, input: unknown, request: CallRequest): AsyncIterable<StreamItem<unknown>> {
+    yield* await this.openStream(id, input, request);
+  }
+
+  /** Admits a stream's call. What the pipeline refuses is thrown here, and not with the first item. */
+  async openStream(id: string, input: unknown, request: CallRequest): Promise<AsyncIterable<StreamItem<unknown>>> {
     const target = this.#find(id, request, ["stream"]);
     const begun = await this.#ports.telemetry.call(target, request, async (trace) =>
       this.#begin(target, request, trace),
     );
-    // The deadline is for the beginning. From then on a stream lasts as long as somebody reads it.
-    const call: CallInfo = { ...begun, deadline: Number.POSITIVE_INFINITY };
     try {
       const args = await this.#admit(target, input, begun);
+      // The deadline is for the beginning. From then on a stream lasts as long as somebody reads it.
+      return this.#items(target, args, { ...begun, deadline: Number.POSITIVE_INFINITY });
+    } catch (error) {
+      throw this.#typed(error, target, begun);
+    }
+  }
+
+  async *#items(target: RunnableOperation, args: unknown, call: CallInfo): AsyncIterable<StreamItem<unknown>> {
+    try {
       for await (const { cursor, item } of target.handle(args, this.#contexts.stream(target, call)) as AsyncIterable<
         StreamItem<unknown>
       >) {

@@ -76,7 +76,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
 
   let closing: Promise<void> | undefined;
   // How a call gets in from outside; what handlers and relays call is under way already.
-  const calls: Pick<Calls, "call" | "stream"> = {
+  const calls: Pick<Calls, "call" | "stream"> & Pick<Pipeline, "openStream"> = {
     call: async (id, input, request) => {
       if (closing !== undefined) throw new ShuttingDown({});
       return pipeline.call(id, input, request);
@@ -84,6 +84,10 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     async *stream(id, input, request) {
       if (closing !== undefined) throw new ShuttingDown({});
       yield* pipeline.stream(id, input, request);
+    },
+    openStream: async (id, input, request) => {
+      if (closing !== undefined) throw new ShuttingDown({});
+      return pipeline.openStream(id, input, request);
     },
   };
 
@@ -119,6 +123,8 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     as: (principal) => clients(toPrincipal(principal)) as never,
     call: async (id, input, { principal, ...options }) => calls.call(id, input, fromOutside(principal, options)),
     stream: (id, input, { principal, ...options }) => calls.stream(id, input, fromOutside(principal, options)),
+    openStream: async (id, input, { principal, ...options }) =>
+      calls.openStream(id, input, fromOutside(principal, options)),
     operations,
     authenticate: (apiKey) => parts.authenticator.authenticate(apiKey),
     oauthCallback: (parameters) => oauthCallback(parts.signer, calls, parameters),
