@@ -1,0 +1,119 @@
+// The server that is fuzzed and loaded, as a process of its own: its memory is its own too.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { pglite, postgres } from "@armature/adapter-postgres";
+import { apiKey, connectorAction, createArmature, defineConnector, type Logger } from "@armature/core";
+import { startServer } from "@armature/server-express";
+import { Pool } from "pg";
+import { z } from "zod";
+
+export type Ask = { readonly ask: "key" | "memory" | "close" };
+export type Told =
+  | { readonly told: "ready"; readonly origin: string }
+  | { readonly told: "key"; readonly key: string; readonly account: string }
+  | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
+  | { readonly told: "failed"; readonly message: string };
+
+const tell = (message: Told) => process.send?.(message);
+const tenant = "acme";
+
+// A provider on a socket of its own, which remembers nothing.
+const provider = createServer((request, response) => {
+  request.resume();
+  const json = request.url === "/me" ? { id: "1", name: "Acme" } : { id: "2", name: "Bob" };
+  const body = request.url?.startsWith("/contacts") && request.method === "GET" ? { contacts: [json] } : json;
+  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+}).listen(0, "127.0.0.1");
+await once(provider, "listening");
+const providerOrigin = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+
+const contact = z.object({ id: z.string(), name: z.string() });
+const crm = defineConnector({
+  id: "crm",
+  name: "The simulated CRM",
+  auth: { apiKey: apiKey({ header: "x-api-key" }) },
+  http: { baseUrl: providerOrigin },
+  health: (ctx) => ctx.http.get("/me", { schema: contact }),
+  actions: {
+    listContacts: connectorAction({
+      summary: "Lists contacts.",
+      input: z.strictObject({ limit: z.int().min(1).max(100).optional() }),
+      output: z.object({ contacts: z.array(contact) }),
+      risk: "read",
+      run: (input, ctx) =>
+        ctx.http.get("/contacts", { query: input, schema: z.object({ contacts: z.array(contact) }) }),
+    }),
+    createContact: connectorAction({
+      summary: "Creates a contact.",
+      input: z.strictObject({ name: z.string().min(1).max(100) }),
+      output: contact,
+      risk: "write",
+      run: (input, ctx) => ctx.http.post("/contacts", { json: input, schema: contact }),
+    }),
+  },
+});
+
+// Whatever is an error of ours fails the test.
+const logger: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error: (message, fields) => tell({ told: "failed", message: `${message} ${JSON.stringify(fields)}` }),
+};
+
+const { DATABASE_URL } = process.env;
+const pool = DATABASE_URL === undefined ? undefined : new Pool({ connectionString: DATABASE_URL, max: 16 });
+const store = pool === undefined ? await pglite() : postgres({ pool });
+const app = await createArmature({
+  store,
+  keyEncryptionKey: Buffer.alloc(32, 7).toString("base64"),
+  connectors: [crm],
+  allowedOrigins: [providerOrigin],
+  logger,
+  allowSecretReveal: true,
+  oauthRedirectUri: "https://host.example/oauth/callback",
+});
+await app.migrate();
+const system = app.as({ tenant, system: "fuzz" }).identity;
+await system.createTenant({ name: "Acme" });
+let accounts = 0;
+
+const server = await startServer({ app, logger });
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+process.on("message", async ({ ask }: Ask) => {
+  switch (ask) {
+    case "key": {
+      accounts += 1;
+      const { serviceAccountId } = await system.createServiceAccount({
+        serviceAccountId: `fuzz-${accounts}`,
+        name: "Fuzz",
+        roles: ["owner"],
+      });
+      const account = { type: "service", id: serviceAccountId } as const;
+      const { key } = await system.createApiKey({ name: "fuzz", account });
+      tell({ told: "key", key, account: account.id });
+      break;
+    }
+    case "memory": {
+      collect();
+      collect();
+      const { heapUsed, rss } = process.memoryUsage();
+      let waiting = 0;
+      for (const context of ["identity", "connectors", "secrets", "audit"]) waiting += await store.outbox.size(context);
+      tell({ told: "memory", heapUsed, rss, waiting });
+      break;
+    }
+    case "close":
+      await server.close();
+      await pool?.end();
+      provider.close();
+      process.disconnect();
+  }
+});
+tell({ told: "ready", origin: server.origin });
