@@ -10,10 +10,11 @@ import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
 
-export type Ask = { readonly ask: "key" | "memory" | "close" };
+export type Ask = { readonly ask: "key" | "connectors" | "memory" | "close" };
 export type Told =
   | { readonly told: "ready"; readonly origin: string }
   | { readonly told: "key"; readonly key: string; readonly account: string }
+  | { readonly told: "connectors"; readonly ids: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
   | { readonly told: "failed"; readonly message: string };
 
@@ -98,6 +99,13 @@ process.on("message", async ({ ask }: Ask) => {
       const account = { type: "service", id: serviceAccountId } as const;
       const { key } = await system.createApiKey({ name: "fuzz", account });
       tell({ told: "key", key, account: account.id });
+      break;
+    }
+    case "connectors": {
+      const { connectors } = app.as({ tenant, system: "fuzz" });
+      const connect = () => connectors.connectWithApiKey({ provider: "crm", apiKey: "key" });
+      const connected = await Promise.all([connect(), connect(), connect(), connect()]);
+      tell({ told: "connectors", ids: connected.map(({ id }) => id) });
       break;
     }
     case "memory": {

@@ -43,6 +43,11 @@ export class Serving {
     return this.#ask("key");
   }
 
+  /** Ids of connectors that have just been connected. */
+  async connectors(): Promise<readonly string[]> {
+    return (await this.#ask("connectors")).ids;
+  }
+
   /** What it holds after a collection of garbage, in bytes, and how many messages wait in its outboxes. */
   async memory(): Promise<Answer<"memory">> {
     return this.#ask("memory");
@@ -63,7 +68,7 @@ export class Serving {
     await exit;
   }
 
-  #ask<T extends "key" | "memory">(ask: T): Promise<Answer<T>> {
+  #ask<T extends Exclude<Ask["ask"], "close">>(ask: T): Promise<Answer<T>> {
     this.#child.send({ ask } satisfies Ask);
     return told(this.#child, ask);
   }
