@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type FreshDatabase, freshDatabase, withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
 import { type FuzzRequest, requestsOf } from "./fuzz/requests.ts";
-import { Serving } from "./fuzz/serving.ts";
+import { Serving } from "./load/serving.ts";
 
 const REQUESTS = Number(process.env["FUZZ_REQUESTS"] ?? 20_000);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);

@@ -53,12 +53,14 @@ export class Serving {
     return this.#ask("memory");
   }
 
-  /** Asks it to shut down, and gives its exit code. */
-  async close(): Promise<number | null> {
+  /** Has it shut down, and tells what became of the requests that it had begun to answer. */
+  async close(): Promise<Answer<"closed"> & { readonly exitCode: number | null }> {
     const exit = once(this.#child, "exit");
+    const closed = told(this.#child, "closed");
     this.#child.send({ ask: "close" } satisfies Ask);
-    const [code] = await exit;
-    return code as number | null;
+    const requests = await closed;
+    const [exitCode] = await exit;
+    return { ...requests, exitCode: exitCode as number | null };
   }
 
   async kill(): Promise<void> {

@@ -5,7 +5,8 @@ import type { AddressInfo } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { pglite, postgres } from "@armature/adapter-postgres";
-import { apiKey, connectorAction, createArmature, defineConnector, type Logger } from "@armature/core";
+import { apiKey, connectorAction, createArmature, defineConnector, type Logger, systemClock } from "@armature/core";
+import { InMemoryRateLimiter } from "@armature/core/in-memory";
 import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
@@ -16,6 +17,7 @@ export type Told =
   | { readonly told: "key"; readonly key: string; readonly account: string }
   | { readonly told: "connectors"; readonly ids: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
+  | { readonly told: "closed"; readonly begun: number; readonly answered: number; readonly cut: number }
   | { readonly told: "failed"; readonly message: string };
 
 const tell = (message: Told) => process.send?.(message);
@@ -82,7 +84,31 @@ const system = app.as({ tenant, system: "fuzz" }).identity;
 await system.createTenant({ name: "Acme" });
 let accounts = 0;
 
-const server = await startServer({ app, logger });
+// With everything that a server can have between the wire and a call; the limits are too wide to be reached.
+const wide = { capacity: 1_000_000, refillMs: 1_000 };
+const server = await startServer({
+  app,
+  logger,
+  compression: true,
+  docs: true,
+  cors: { origins: ["https://app.example"] },
+  trustedProxies: ["loopback"],
+  rateLimits: {
+    limiter: new InMemoryRateLimiter(systemClock()),
+    address: wide,
+    failures: wide,
+    key: wide,
+    tenant: wide,
+  },
+});
+
+const requests = { begun: 0, answered: 0, cut: 0 };
+server.server.on("request", (_request, response) => {
+  requests.begun += 1;
+  response.once("close", () => {
+    requests[response.writableFinished ? "answered" : "cut"] += 1;
+  });
+});
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -121,6 +147,8 @@ process.on("message", async ({ ask }: Ask) => {
       await server.close();
       await pool?.end();
       provider.close();
+      provider.closeAllConnections();
+      tell({ told: "closed", ...requests });
       process.disconnect();
   }
 });
