@@ -7,5 +7,7 @@ export default defineConfig({
     globalSetup: "tests/packages/setup.ts",
     testTimeout: 120_000,
     hookTimeout: 300_000,
+    // A worker that has held compilers takes its time to end on a busy machine.
+    teardownTimeout: 60_000,
   },
 });
