@@ -173,6 +173,35 @@ ${contexts.map((context) => `        WHEN ${quoteLiteral(context)} THEN ${call(c
   });
 }
 
+/**
+ * The same inside a transaction of the host's, and in no other: what the host did before must not go when we are
+ * refused, so an error is undone up to here and given as an answer. A value of a row is never part of it.
+ */
+export const commitWithin: FunctionText = definer(
+  "armature.commit_within",
+  "p_transaction text, p_tenant text, p_parts jsonb",
+  `
+DECLARE
+  state text;
+  detail text;
+  schema_name text;
+  table_name text;
+  constraint_name text;
+BEGIN
+  IF pg_current_xact_id()::text <> p_transaction THEN
+    RETURN '{"status":"elsewhere"}';
+  END IF;
+  BEGIN
+    RETURN armature.commit(p_tenant, p_parts);
+  EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL, schema_name = SCHEMA_NAME,
+      table_name = TABLE_NAME, constraint_name = CONSTRAINT_NAME;
+  END;
+  RETURN json_build_object('status', 'refused', 'code', state, 'schema', schema_name, 'table', table_name,
+    'constraint', constraint_name, 'detail', CASE state WHEN '${sqlState.versionConflict}' THEN detail ELSE '' END);
+END`,
+);
+
 /** Leases, by the database's clock. A fence grows with every holder of the key. */
 export const leaseFunctions: readonly FunctionText[] = [
   definer(

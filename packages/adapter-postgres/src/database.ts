@@ -1,4 +1,6 @@
+import type { CommitAnswer, CommitPayload } from "./commit-payload.ts";
 import { breaksConnection, typedError } from "./errors.ts";
+import { contextSchema } from "./identifier.ts";
 
 export interface QueryConfig {
   readonly text: string;
@@ -23,22 +25,39 @@ export interface ConnectionPool {
   off?(event: "error", listener: (error: Error) => void): unknown;
 }
 
-/** Calls our functions, one statement each, and turns what a driver throws into typed errors. */
-export class Database {
+/** Calls our functions, one statement each. */
+export interface Functions {
+  /** The JSON that the function answers; undefined where it answers nothing. */
+  call(context: string, schema: string, name: string, values: unknown[]): Promise<unknown>;
+  /** Has the parts of a commit written, all or none. */
+  commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined>;
+}
+
+/** The functions on connections of a pool; what a driver throws becomes a typed error. */
+export class Database implements Functions {
   readonly #pool: () => Promise<ConnectionPool>;
-  readonly #prepare: boolean;
+  /** Whether statements are prepared by name. */
+  readonly prepare: boolean;
   readonly #statements = new Map<string, QueryConfig>();
 
   constructor(pool: () => Promise<ConnectionPool>, prepare: boolean) {
     this.#pool = pool;
-    this.#prepare = prepare;
+    this.prepare = prepare;
   }
 
-  /** The JSON that the function answers; undefined where it answers nothing. */
   async call(context: string, schema: string, name: string, values: unknown[]): Promise<unknown> {
-    const [row] = await this.query(context, name, this.#statement(schema, name, values));
-    const answer = row?.["answer"];
-    return typeof answer === "string" ? JSON.parse(answer) : undefined;
+    return answerOf(await this.query(context, name, this.#statement(schema, name, values)));
+  }
+
+  async commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined> {
+    const [first] = parts;
+    // Several contexts, or two guards in one: the function that can take a guard back.
+    const alone =
+      first !== undefined && parts.length === 1 && (first.inbox === undefined || first.idempotency === undefined);
+    const answer = await (alone
+      ? this.call(first.context, contextSchema(first.context), "commit", [tenant, JSON.stringify(first)])
+      : this.call("armature", "armature", "commit", [tenant, JSON.stringify(parts)]));
+    return answer as CommitAnswer | undefined;
   }
 
   async query(context: string, operation: string, config: QueryConfig): Promise<readonly Record<string, unknown>[]> {
@@ -67,9 +86,15 @@ export class Database {
       const parameters = values.map((_, index) => `$${index + 1}`).join(", ");
       const text = `SELECT ${key}(${parameters}) AS answer`;
       // At most 63 characters, and not a name that a host would give a statement of its own.
-      statement = this.#prepare ? { name: `@${key.replaceAll('"', "")}`, text } : { text };
+      statement = this.prepare ? { name: `@${key.replaceAll('"', "")}`, text } : { text };
       this.#statements.set(key, statement);
     }
     return { ...statement, values };
   }
+}
+
+/** Every function answers one text, mostly JSON, or nothing. */
+export function answerOf([row]: readonly Record<string, unknown>[]): unknown {
+  const answer = row?.["answer"];
+  return typeof answer === "string" ? JSON.parse(answer) : undefined;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { ArmatureError, type StoredContext } from "@armature/core";
-import { commitFunctions, leaseFunctions, sharedCommit } from "./commit-sql.ts";
+import { commitFunctions, commitWithin, leaseFunctions, sharedCommit } from "./commit-sql.ts";
 import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
 import { callable, type FunctionText, installed } from "./function-text.ts";
@@ -37,11 +37,13 @@ export interface Migration {
   readonly roles: Roles;
   /** The role that the application connects as. */
   readonly appRole: string;
+  /** Roles of transactions of the host's that commands run in. */
+  readonly hostRoles?: readonly string[] | undefined;
 }
 
 /** Creates or upgrades what is missing, in one transaction; several processes may do so at the same time. */
 export async function migrate(pool: ConnectionPool, migration: Migration): Promise<void> {
-  for (const context of migration.contexts) contextSteps(context, migration.roles, migration.appRole); // refuses bad names
+  for (const context of migration.contexts) contextSteps(context, migration); // refuses bad names
   for (let attempt = 1; ; attempt += 1) {
     const client = await connect(pool);
     let broken = false;
@@ -153,8 +155,8 @@ async function appliedSteps(client: Queryable): Promise<readonly Applied[]> {
 }
 
 /** Everything that a database should have. `allContexts` are those that it has already and those that are asked for. */
-function stepsOf({ contexts, roles, appRole }: Migration, allContexts: readonly string[]): readonly Step[] {
-  const app = quoteIdentifier(appRole);
+function stepsOf(migration: Migration, allContexts: readonly string[]): readonly Step[] {
+  const { contexts, roles, appRole } = migration;
   const shared: Step[] = [
     { scope: "", name: "tables", once: true, sql: sharedTables },
     { scope: "", name: "access", sql: sharedAccess(roles) },
@@ -162,25 +164,45 @@ function stepsOf({ contexts, roles, appRole }: Migration, allContexts: readonly 
       scope: "",
       name: `schema for ${appRole}`,
       // Enough to find out that nothing is missing.
-      sql: [`GRANT USAGE ON SCHEMA armature TO ${app}`, `GRANT SELECT ON armature.migrations TO ${app}`],
+      sql: [
+        `GRANT USAGE ON SCHEMA armature TO ${quoteIdentifier(appRole)}`,
+        `GRANT SELECT ON armature.migrations TO ${quoteIdentifier(appRole)}`,
+      ],
     },
+    ...others(migration).map((role) => ({
+      scope: "",
+      name: `schema for host role ${role}`,
+      sql: [`GRANT USAGE ON SCHEMA armature TO ${quoteIdentifier(role)}`],
+    })),
   ];
   const overAll: FunctionText[] = [...leaseFunctions];
   const router: Step[] = [];
   if (allContexts.length > 0) {
-    overAll.push(sharedCommit(allContexts));
+    overAll.push(sharedCommit(allContexts), commitWithin);
     router.push({ scope: "", name: "inbox", sql: inboxOfAll(allContexts, roles) });
   }
   return [
     ...shared,
-    ...contexts.flatMap((context) => contextSteps(context, roles, appRole)),
+    ...contexts.flatMap((context) => contextSteps(context, migration)),
     ...router,
     { scope: "", name: "functions", as: roles.owner, sql: installed(overAll) },
     { scope: "", name: `functions for ${appRole}`, as: roles.owner, sql: [callable(overAll, appRole)] },
+    ...(allContexts.length === 0 ? [] : others(migration)).map((role) => ({
+      scope: "",
+      name: `functions for host role ${role}`,
+      as: roles.owner,
+      sql: [callable([commitWithin], role)],
+    })),
   ];
 }
 
-function contextSteps(context: StoredContext, roles: Roles, appRole: string): readonly Step[] {
+/** Roles that may do what a tenant's calls do, and nothing of what the relay does. */
+function others({ appRole, hostRoles = [] }: Migration): readonly string[] {
+  return [...new Set(hostRoles)].filter((role) => role !== appRole);
+}
+
+function contextSteps(context: StoredContext, migration: Migration): readonly Step[] {
+  const { roles, appRole } = migration;
   const scope = context.name;
   const forTenants = [...commitFunctions(scope), ...queryFunctions(scope), ...deadLetterFunctions(scope)];
   const forRelay = relayFunctions(scope);
@@ -204,6 +226,14 @@ function contextSteps(context: StoredContext, roles: Roles, appRole: string): re
     },
     { scope, name: `functions for ${appRole}`, as: roles.owner, sql: [callable(forTenants, appRole)] },
     { scope, name: `relay functions for ${appRole}`, as: roles.relay, sql: [callable(forRelay, appRole)] },
+    ...others(migration).flatMap((role) => [
+      {
+        scope,
+        name: `schema for host role ${role}`,
+        sql: [`GRANT USAGE ON SCHEMA ${contextSchema(scope)} TO ${quoteIdentifier(role)}`],
+      },
+      { scope, name: `functions for host role ${role}`, as: roles.owner, sql: [callable(forTenants, role)] },
+    ]),
   ];
 }
 

@@ -1,30 +1,18 @@
-import {
-  type AggregateRef,
-  type AuditQuery,
-  type AuditRow,
-  type Commit,
-  type CommitResult,
-  compareText,
-  type EventQuery,
-  type FindQuery,
-  type IdempotencyRecord,
-  type Lease,
-  type Outbox,
-  type Page,
-  type Records,
-  type Scope,
-  type StoreAdapter,
-  type StoredAggregate,
-  type StoredContext,
-  type StoredEvent,
+import type {
+  HostTransaction,
+  Lease,
+  Outbox,
+  Records,
+  StoreAdapter,
+  StoredContext,
+  TransactionClient,
 } from "@armature/core";
-import { type CommitAnswer, commitResult, payloadOf, type RecordRow, recordOf } from "./commit-payload.ts";
-import { decodeCursor, decodeNumber, encodeCursor, page } from "./cursor.ts";
 import type { Database } from "./database.ts";
-import { contextSchema } from "./identifier.ts";
+import { joinTransaction } from "./host-transaction.ts";
 import { PostgresLease } from "./postgres-lease.ts";
 import { PostgresOutbox } from "./postgres-outbox.ts";
 import { PostgresRecords } from "./postgres-records.ts";
+import { TenantStore } from "./tenant-store.ts";
 
 /** What differs between a server and an embedded database. */
 export interface Lifecycle {
@@ -34,17 +22,19 @@ export interface Lifecycle {
   close(): Promise<void>;
 }
 
-/** The port on PostgreSQL: every call is one call of one function of the context's schema. */
-export class PostgresStore implements StoreAdapter {
+/** The port on PostgreSQL. */
+export class PostgresStore extends TenantStore implements StoreAdapter {
   readonly outbox: Outbox;
   readonly records: Records;
   readonly lease: Lease;
   readonly embedded: boolean;
   readonly lasting: boolean;
+  readonly within?: (client: TransactionClient) => Promise<HostTransaction>;
   readonly #database: Database;
   readonly #lifecycle: Lifecycle;
 
   constructor(database: Database, lifecycle: Lifecycle) {
+    super(database);
     this.#database = database;
     this.#lifecycle = lifecycle;
     this.embedded = lifecycle.embedded;
@@ -52,78 +42,12 @@ export class PostgresStore implements StoreAdapter {
     this.outbox = new PostgresOutbox(database);
     this.records = new PostgresRecords(database);
     this.lease = new PostgresLease(database);
+    // An embedded database has one connection, and that is ours: the host has none that could have a transaction open.
+    if (!lifecycle.embedded) this.within = (client) => joinTransaction(client, database);
   }
 
   migrate(contexts: readonly StoredContext[]): Promise<void> {
     return this.#lifecycle.migrate(contexts);
-  }
-
-  async load(scope: Scope, refs: readonly AggregateRef[]): Promise<readonly (StoredAggregate | undefined)[]> {
-    const wanted = JSON.stringify(refs.map(({ type, id }) => ({ type, id })));
-    const found = (await this.#call(scope, "load", [wanted])) as readonly (StoredAggregate | null)[];
-    return found.map((each) => each ?? undefined);
-  }
-
-  async find(scope: Scope, query: FindQuery): Promise<Page<StoredAggregate>> {
-    const { type, where = {}, range, orderBy, direction = "asc", limit } = query;
-    const listing = `find ${type} ${orderBy ?? ""} ${direction}`;
-    const after = query.after === undefined ? undefined : decodeCursor(listing, 2, query.after);
-    const asked = JSON.stringify({ type, where, range, orderBy, direction, limit, after });
-    const rows = (await this.#call(scope, "find", [asked])) as readonly {
-      readonly key: readonly string[];
-      readonly aggregate: StoredAggregate;
-    }[];
-    const { items, next } = page(rows, limit, (row) => encodeCursor(listing, row.key));
-    return { items: items.map((row) => row.aggregate), next };
-  }
-
-  async commit(tenant: string, commit: Commit): Promise<CommitResult> {
-    // Every commit takes its locks in the same order, so that two of them cannot wait for each other.
-    const parts = commit.parts.map(payloadOf).sort((a, b) => compareText(a.context, b.context));
-    const [first] = parts;
-    if (first === undefined) return { status: "committed" };
-    // Several contexts, or two guards in one: the function that can take a guard back.
-    const alone = parts.length === 1 && (first.inbox === undefined || first.idempotency === undefined);
-    const answer = await (alone
-      ? this.#call({ tenant, context: first.context }, "commit", [JSON.stringify(first)])
-      : this.#database.call("armature", "armature", "commit", [tenant, JSON.stringify(parts)]));
-    return commitResult(answer as CommitAnswer | undefined, parts);
-  }
-
-  async idempotency(scope: Scope, key: string): Promise<IdempotencyRecord | undefined> {
-    const row = (await this.#call(scope, "idempotency_record", [key])) as RecordRow | undefined;
-    return row === undefined ? undefined : recordOf(row);
-  }
-
-  async events(tenant: string, query: EventQuery): Promise<Page<StoredEvent>> {
-    const { contexts, aggregate, types, direction = "asc", limit } = query;
-    const listing =
-      aggregate === undefined ? `events ${direction}` : `history ${aggregate.type} ${aggregate.id} ${direction}`;
-    const decode = (cursor: string) =>
-      aggregate === undefined ? decodeCursor(listing, 1, cursor)[0] : decodeNumber(listing, cursor);
-    const after = query.after === undefined ? undefined : decode(query.after);
-    const rows = await this.#everywhere<StoredEvent>(tenant, contexts, "list_events", {
-      aggregate,
-      types,
-      direction,
-      limit,
-      after,
-    });
-    const sign = direction === "asc" ? 1 : -1;
-    rows.sort(
-      (a, b) => sign * (aggregate === undefined ? compareText(a.id, b.id) : a.aggregateVersion - b.aggregateVersion),
-    );
-    return page(rows, limit, (row) =>
-      encodeCursor(listing, [aggregate === undefined ? row.id : String(row.aggregateVersion)]),
-    );
-  }
-
-  async audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>> {
-    const { contexts, limit, ...conditions } = query;
-    const after = query.after === undefined ? undefined : decodeCursor("audit", 1, query.after)[0];
-    const rows = await this.#everywhere<AuditRow>(tenant, contexts, "list_audit", { ...conditions, limit, after });
-    rows.sort((a, b) => compareText(b.id, a.id));
-    return page(rows, limit, (row) => encodeCursor("audit", [row.id]));
   }
 
   async ping(): Promise<void> {
@@ -132,16 +56,5 @@ export class PostgresStore implements StoreAdapter {
 
   close(): Promise<void> {
     return this.#lifecycle.close();
-  }
-
-  #call(scope: Scope, name: string, values: unknown[]): Promise<unknown> {
-    return this.#database.call(scope.context, contextSchema(scope.context), name, [scope.tenant, ...values]);
-  }
-
-  /** The rows of all contexts, one call each; the caller sorts them. */
-  async #everywhere<T>(tenant: string, contexts: readonly string[], name: string, query: object): Promise<T[]> {
-    const asked = JSON.stringify(query);
-    const rows = await Promise.all(contexts.map((context) => this.#call({ tenant, context }, name, [asked])));
-    return (rows as T[][]).flat();
   }
 }

@@ -12,6 +12,8 @@ export interface PostgresOptions {
   readonly migrationPool?: ConnectionPool | undefined;
   /** The role that `pool` connects as, where the migration cannot ask it. */
   readonly appRole?: string | undefined;
+  /** Other roles whose transactions `app.as(…).within(client, …)` may run commands in; `migrate()` lets them. */
+  readonly hostRoles?: readonly string[] | undefined;
   /** First part of the names of the two roles that own the functions; `armature` when absent. */
   readonly rolePrefix?: string | undefined;
   /** Whether statements are prepared by name; true when absent. Switch it off behind a pooler that cannot. */
@@ -37,7 +39,7 @@ export function postgres(options: PostgresOptions): StoreAdapter {
     lasting: true,
     migrate: async (contexts) => {
       const appRole = options.appRole ?? (await roleOf(database));
-      await migrate(migrationPool, { contexts, roles, appRole });
+      await migrate(migrationPool, { contexts, roles, appRole, hostRoles: options.hostRoles });
     },
     close: async () => {
       closed = true;

@@ -162,7 +162,10 @@ export { pageOf, paging } from "./kernel/paging.ts";
 export { parse } from "./kernel/parse.ts";
 export {
   AddressRefused,
+  HostTransactionUnsupported,
+  HostTransactionUnusable,
   KeyEncryptionKeyWrong,
+  NotWithinTransaction,
   ProviderAnsweredGarbage,
   ProviderTimedOut,
   ProviderUnreachable,
@@ -221,6 +224,7 @@ export type {
   DeadLetter,
   EventQuery,
   FindQuery,
+  HostTransaction,
   IdempotencyRecord,
   IdempotencyWrite,
   Outbox,
@@ -236,6 +240,9 @@ export type {
   StoredContext,
   StoredEvent,
   StoredRecord,
+  TransactionClient,
+  TransactionOutcome,
+  TransactionStore,
 } from "./kernel/store.ts";
 export type { ResolveHost } from "./runtime/address-guard.ts";
 export type {
@@ -246,6 +253,7 @@ export type {
   CallbackResult,
   Clients,
   OperationDescription,
+  TransactionClients,
 } from "./runtime/armature.ts";
 export { createArmature } from "./runtime/create-armature.ts";
 export { GuardedHttpClient, type GuardedHttpClientOptions } from "./runtime/guarded-http-client.ts";

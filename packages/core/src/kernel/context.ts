@@ -87,6 +87,11 @@ interface Reads {
     aggregate: AggregateClass<A, Index>,
     options?: FindOptions<NoInfer<Index>>,
   ): Promise<Page<A>>;
+  /** The same without pages: each aggregate that fits. `limit` is how many are loaded at a time; 200 when absent. */
+  findAll<A extends AggregateRoot, Index extends string>(
+    aggregate: AggregateClass<A, Index>,
+    options?: FindOptions<NoInfer<Index>>,
+  ): AsyncIterable<A>;
 }
 
 /** A query reads. */

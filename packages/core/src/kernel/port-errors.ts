@@ -60,3 +60,33 @@ export const portErrors: readonly ErrorClass[] = [
   ProviderTimedOut,
   ProviderAnsweredGarbage,
 ];
+
+/** The store cannot take part in a transaction of the host's. */
+export class HostTransactionUnsupported extends defineError("host_transaction.unsupported", {
+  kind: "precondition",
+  details: z.object({}),
+  message: () =>
+    "This store cannot take part in a transaction of the host's: that takes PostgreSQL on a server, `postgres({ pool })`.",
+}) {}
+
+const sentences = {
+  "not-open":
+    "The client is not in the transaction that `within` works in: there was no BEGIN on it, or the transaction has ended. On its own each command would commit by itself, so none is run.",
+  failed: "A statement of the transaction has failed, so all that is left to do is to roll it back.",
+  left: "The function given to `within` has ended, and what it was given ends with it.",
+} as const;
+
+/** The transaction that was given to `within` cannot be used. Nothing was done. */
+export class HostTransactionUnusable extends defineError("host_transaction.unusable", {
+  kind: "precondition",
+  details: z.object({ reason: z.enum(["not-open", "failed", "left"]) }),
+  message: ({ reason }) => sentences[reason],
+}) {}
+
+/** The operation may wait for the outside, which a transaction must not. */
+export class NotWithinTransaction extends defineError("host_transaction.not_within", {
+  kind: "precondition",
+  details: z.object({ operation: z.string(), operationKind: z.enum(["action", "stream"]) }),
+  message: ({ operation, operationKind }) =>
+    `${operation} is ${operationKind === "action" ? "an action" : "a stream"} and cannot run inside of a transaction: it may wait for the outside. Call it before the transaction or after it.`,
+}) {}

@@ -5,13 +5,13 @@ import type { Identity } from "../contexts/identity/contract.ts";
 import type { Secrets } from "../contexts/secrets/contract.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
-import type { AnyOperation, CallOptions, Client, Contract } from "../kernel/contract.ts";
+import type { AnyOperation, CallOptions, Client, Contract, OperationKind } from "../kernel/contract.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { StoreAdapter } from "../kernel/store.ts";
+import type { StoreAdapter, TransactionClient } from "../kernel/store.ts";
 import type { RelayOptions } from "./relay.ts";
 import type { LifecycleEvents } from "./runtime-ports.ts";
 
@@ -58,14 +58,37 @@ export interface BuiltInContracts {
   readonly audit: Audit;
 }
 
+// Of contexts that are not known by name nothing can be said: every app is then an app with the built-in ones.
 type HostContracts<X extends readonly ContextDefinition[]> = {
-  readonly [K in X[number] as K["contract"]["name"]]: K["contract"];
+  readonly [K in X[number] as string extends K["contract"]["name"] ? never : K["contract"]["name"]]: K["contract"];
 };
 
+type ClientsOf<X extends readonly ContextDefinition[], Kind extends OperationKind> = {
+  readonly [K in keyof BuiltInContracts]: Client<BuiltInContracts[K], Kind>;
+} & { readonly [K in keyof HostContracts<X>]: Client<HostContracts<X>[K] & Contract, Kind> };
+
 /** Everything that a principal can call, by context. */
-export type Clients<X extends readonly ContextDefinition[]> = {
-  readonly [K in keyof BuiltInContracts]: Client<BuiltInContracts[K]>;
-} & { readonly [K in keyof HostContracts<X>]: Client<HostContracts<X>[K] & Contract> };
+export type Clients<X extends readonly ContextDefinition[] = readonly ContextDefinition[]> = ClientsOf<
+  X,
+  OperationKind
+> & {
+  /**
+   * Runs commands and queries inside a transaction that the host has open on this client: what they change commits or
+   * rolls back with what else the transaction does. Calls take turns. A conflict is thrown and never tried again.
+   * Actions and streams wait for the outside, so there are none here.
+   *
+   * @returns what `run` returns, once every call that it made has its answer. The transaction stays open.
+   * @throws {HostTransactionUnsupported} the store is not a PostgreSQL server
+   * @throws {HostTransactionUnusable} the client is in no transaction, or in one that has failed
+   */
+  within<T>(client: TransactionClient, run: (clients: TransactionClients<X>) => T | Promise<T>): Promise<T>;
+};
+
+/** What a principal can call inside of a transaction: commands and queries. */
+export type TransactionClients<X extends readonly ContextDefinition[] = readonly ContextDefinition[]> = ClientsOf<
+  X,
+  "query" | "command"
+>;
 
 /** An operation as the server and other projections see it. */
 export interface OperationDescription {

@@ -4,13 +4,13 @@ import { shortened } from "../kernel/shortened.ts";
 import type { AuditRow } from "../kernel/store.ts";
 import { type CallInfo, type RunnableOperation, targetId } from "./call.ts";
 import { isDefinite } from "./idempotency.ts";
-import type { RuntimePorts } from "./runtime-ports.ts";
+import type { CallPorts } from "./runtime-ports.ts";
 
 /** Writes down who did what and what came of it. */
 export class AuditTrail {
-  readonly #ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger" | "telemetry">;
+  readonly #ports: Pick<CallPorts, "store" | "ids" | "clock" | "logger" | "telemetry">;
 
-  constructor(ports: Pick<RuntimePorts, "store" | "ids" | "clock" | "logger" | "telemetry">) {
+  constructor(ports: Pick<CallPorts, "store" | "ids" | "clock" | "logger" | "telemetry">) {
     this.#ports = ports;
   }
 

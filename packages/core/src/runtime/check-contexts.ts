@@ -9,6 +9,8 @@ export function checkContexts(contexts: readonly ContextDefinition[]): void {
     "context",
     "name",
   );
+  if (contexts.some(({ contract }) => contract.name === "within"))
+    throw new TypeError('A context cannot be named "within": that is how `app.as` joins a transaction.');
   unique(
     contexts.flatMap(({ subscriptions }) => subscriptions.map(({ consumer }) => consumer)),
     "subscription",

@@ -1,16 +1,17 @@
 import "reflect-metadata";
 import { createHmac } from "node:crypto";
 import { Container, type ServiceIdentifier } from "inversify";
-import mitt from "mitt";
+import mitt, { type Emitter } from "mitt";
 import { z } from "zod";
 import { auditContext } from "../contexts/audit/context.ts";
+import { audit } from "../contexts/audit/contract.ts";
 import { connectorsContext } from "../contexts/connectors/context.ts";
 import { type Connectors, connectors } from "../contexts/connectors/contract.ts";
 import type { AuthorizationSigner, DetachedCalls } from "../contexts/connectors/ports.ts";
 import { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "../contexts/identity/authenticator.ts";
 import { identityContext } from "../contexts/identity/context.ts";
 import { type Identity, identity } from "../contexts/identity/contract.ts";
-import { createIdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
+import { createIdentityAuthorizer, type IdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
 import { secretsContext } from "../contexts/secrets/context.ts";
 import { InProcessBus } from "../in-memory/in-memory-bus.ts";
 import { InMemoryRateLimiter } from "../in-memory/in-memory-rate-limiter.ts";
@@ -22,12 +23,14 @@ import { type Ids, systemIds } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import { type Party, tenantId } from "../kernel/principal.ts";
 import { Secret } from "../kernel/secret.ts";
-import type { StoreAdapter } from "../kernel/store.ts";
+import type { StoreAdapter, TransactionStore } from "../kernel/store.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
+import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
+import type { PipelineWithin } from "./host-transactions.ts";
 import { deriveKey } from "./key-derivation.ts";
 import { observedSend } from "./observed-send.ts";
 import { Pipeline } from "./pipeline.ts";
@@ -63,10 +66,21 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
   const lifecycle = emitter<LifecycleEvents>();
   // Identity answers questions of the pipeline, and is called through the pipeline: one of them has to come later.
   let pipeline: Pipeline;
-  const asIdentity = (tenant: string): Client<Identity> =>
-    clientOf(pipeline, identity, {
+  const asIdentity = (tenant: string, calls: Pipeline = pipeline): Client<Identity> =>
+    clientOf(calls, identity, {
       principal: { tenant, actor: { type: "system", id: "authentication" } },
     }) as unknown as Client<Identity>;
+  // What changes in a context makes what is remembered of it old.
+  const byRoles = (clock: Clock, commits: Emitter<LifecycleEvents>, calls: () => Pipeline): IdentityAuthorizer => {
+    const grants = async (tenant: string, account: Party) =>
+      (await asIdentity(tenant, calls()).grantsOf({ account })).permissions;
+    const authorizer = createIdentityAuthorizer({ grants, clock });
+    commits.on(
+      "committed",
+      ({ tenant, contexts }) => contexts.includes(identity.name) && authorizer.invalidate(tenant),
+    );
+    return authorizer;
+  };
 
   const container = new Container({ defaultScope: "Singleton" });
   container.bind(T.store).toConstantValue(options.store);
@@ -96,14 +110,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     (clock: Clock) => {
       if (typeof options.authorizer === "function") return toAuthorizer(options.authorizer);
       if (options.authorizer !== undefined) return options.authorizer;
-      const grants = async (tenant: string, account: Party) =>
-        (await asIdentity(tenant).grantsOf({ account })).permissions;
-      const authorizer = createIdentityAuthorizer({ grants, clock });
-      lifecycle.on(
-        "committed",
-        ({ tenant, contexts }) => contexts.includes(identity.name) && authorizer.invalidate(tenant),
-      );
-      return authorizer;
+      return byRoles(clock, lifecycle, () => pipeline);
     },
     [T.clock],
   );
@@ -147,6 +154,11 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
 
   const background = new BackgroundWork();
   const names: string[] = [];
+  const auditOver = (store: Pick<StoreAdapter, "audit" | "events">) =>
+    auditContext({
+      auditRows: (tenant, query) => store.audit(tenant, { ...query, contexts: names }),
+      events: (tenant, query) => store.events(tenant, { ...query, contexts: names }),
+    });
   const contexts: readonly ContextDefinition[] = [
     identityContext,
     secretsContext({ allowReveal: options.allowSecretReveal ?? false }),
@@ -158,15 +170,29 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       redirectUri: options.oauthRedirectUri,
       returnOrigins: options.returnOrigins ?? [],
     }),
-    auditContext({
-      auditRows: (tenant, query) => ports.store.audit(tenant, { ...query, contexts: names }),
-      events: (tenant, query) => ports.store.events(tenant, { ...query, contexts: names }),
-    }),
+    auditOver(ports.store),
     ...(options.contexts ?? []),
   ];
   names.push(...contexts.map(({ contract }) => contract.name));
   checkContexts(contexts);
   pipeline = new Pipeline(ports, contexts);
+  // Inside a transaction everything is read through it: on another connection its own changes cannot be seen, and a
+  // pool whose connections all have a transaction open would never give another one. Nothing read there is kept.
+  const over = (store: TransactionStore): PipelineWithin => {
+    const commits = emitter<LifecycleEvents>();
+    const changed = new Set<string>();
+    commits.on("committed", (event) => {
+      for (const name of event.contexts) changed.add(name);
+    });
+    const authorizer =
+      options.authorizer === undefined ? byRoles(ports.clock, commits, () => within) : ports.authorizer;
+    const within: Pipeline = new Pipeline(
+      { ...ports, store, authorizer, lifecycle: commits },
+      contexts.map((context) => (context.contract === audit ? auditOver(store) : context)),
+      new AuditTrail(ports),
+    );
+    return { pipeline: within, changed };
+  };
   return runningArmature({
     options,
     ports,
@@ -175,6 +201,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     authenticator: container.get(T.authenticator),
     signer: container.get(T.signer),
     http: container.get(T.http),
+    over,
     background,
   });
 }

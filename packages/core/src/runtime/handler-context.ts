@@ -9,7 +9,7 @@ import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
 import { type CallInfo, type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
-import type { RuntimePorts } from "./runtime-ports.ts";
+import type { CallPorts } from "./runtime-ports.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How handlers reach other operations; the pipeline implements it. */
@@ -33,10 +33,10 @@ const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in d
 
 /** Builds the `ctx` of each kind of operation, with no more on it than the kind may use. */
 export class HandlerContexts {
-  readonly #ports: RuntimePorts;
+  readonly #ports: CallPorts;
   readonly #calls: Calls;
 
-  constructor(ports: RuntimePorts, calls: Calls) {
+  constructor(ports: CallPorts, calls: Calls) {
     this.#ports = ports;
     this.#calls = calls;
   }
@@ -66,7 +66,7 @@ export class HandlerContexts {
       ...this.#common(target, call),
       tryLoad,
       load: orNotFound(tryLoad),
-      find: this.#find(context, call, (type, stored) => work.found(context, type, stored)),
+      ...this.#finding(context, call, (type, stored) => work.found(context, type, stored)),
       add: <A extends AggregateRoot>(aggregate: A) => work.add(context, aggregate),
       newId: (prefix: string) => ids.next(prefix),
       random: (bytes: number) => ids.random(bytes),
@@ -125,16 +125,16 @@ export class HandlerContexts {
       ...this.#common(target, call),
       tryLoad,
       load: orNotFound(tryLoad),
-      find: this.#find(target.context.contract.name, call, (type, stored) =>
+      ...this.#finding(target.context.contract.name, call, (type, stored) =>
         restoreAggregate(new type(stored.id), stored),
       ),
       use: this.#use(target, call, ["query"]),
     };
   }
 
-  #find(context: string, call: CallInfo, restore: Restore) {
+  #finding(context: string, call: CallInfo, restore: Restore) {
     const scope = { tenant: call.principal.tenant, context };
-    return async <A extends AggregateRoot>(
+    const find = async <A extends AggregateRoot>(
       type: AggregateClass<A>,
       options: FindOptions<string> = {},
     ): Promise<Page<A>> => {
@@ -142,6 +142,15 @@ export class HandlerContexts {
       const items = page.items.map((stored) => restore(type, stored));
       return page.next === undefined ? { items } : { items, next: page.next };
     };
+    async function* findAll<A extends AggregateRoot>(type: AggregateClass<A>, options: FindOptions<string> = {}) {
+      let { after } = options;
+      do {
+        const page = await find(type, { limit: MAX_PAGE, ...options, after });
+        yield* page.items;
+        after = page.next;
+      } while (after !== undefined);
+    }
+    return { find, findAll };
   }
 
   #use(

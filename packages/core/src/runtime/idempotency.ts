@@ -9,7 +9,7 @@ import {
 } from "../kernel/errors.ts";
 import type { AuditRow, IdempotencyRecord, Outcome } from "../kernel/store.ts";
 import { type CallInfo, checkAlive, type RunnableOperation, recordKey } from "./call.ts";
-import type { RuntimePorts } from "./runtime-ports.ts";
+import type { CallPorts } from "./runtime-ports.ts";
 
 /** Errors after which nothing has happened and nothing would be different the next time: they are an outcome. */
 const DEFINITE: ReadonlySet<ErrorKind> = new Set([
@@ -98,9 +98,9 @@ export interface Claim {
 
 /** The records of actions' keys: claimed before the handler acts, settled or released when it has ended. */
 export class Claims {
-  readonly #ports: Pick<RuntimePorts, "store" | "clock" | "logger" | "telemetry">;
+  readonly #ports: Pick<CallPorts, "store" | "clock" | "logger" | "telemetry">;
 
-  constructor(ports: Pick<RuntimePorts, "store" | "clock" | "logger" | "telemetry">) {
+  constructor(ports: Pick<CallPorts, "store" | "clock" | "logger" | "telemetry">) {
     this.#ports = ports;
   }
 

@@ -1,5 +1,5 @@
 import type { ContextDefinition, Subscription } from "../kernel/context.ts";
-import type { OperationKind, StreamItem } from "../kernel/contract.ts";
+import type { AnyOperation, OperationKind, StreamItem } from "../kernel/contract.ts";
 import {
   ArmatureError,
   Canceled,
@@ -42,7 +42,7 @@ import {
   resultOutcome,
   unknownOutcome,
 } from "./idempotency.ts";
-import type { RuntimePorts } from "./runtime-ports.ts";
+import type { CallPorts } from "./runtime-ports.ts";
 import { Turns } from "./turns.ts";
 import { isStorable, UnitOfWork } from "./unit-of-work.ts";
 
@@ -60,17 +60,23 @@ type Target = Pick<RunnableOperation, "id" | "context"> & Partial<Pick<RunnableO
  * A query skips the commit; an action claims its key, acts and settles; a stream yields what is durable.
  */
 export class Pipeline implements Calls {
-  readonly #ports: RuntimePorts;
+  readonly #ports: CallPorts;
   readonly #operations = new Map<string, RunnableOperation>();
   readonly #contexts: HandlerContexts;
   readonly #claims: Claims;
   readonly #audit: AuditTrail;
+  readonly #refusals: AuditTrail | undefined;
   readonly #calls = new BackgroundWork();
   readonly #abandoned = new BackgroundWork();
   readonly #turns = new Turns();
 
-  constructor(ports: RuntimePorts, contexts: readonly ContextDefinition[]) {
+  /**
+   * @param refusals given where the calls are inside of a transaction of the host's: what is refused there is written
+   * down outside of it, nobody waits for that, and what loses a race is not run again
+   */
+  constructor(ports: CallPorts, contexts: readonly ContextDefinition[], refusals?: AuditTrail) {
     this.#ports = ports;
+    this.#refusals = refusals;
     this.#contexts = new HandlerContexts(ports, this);
     this.#claims = new Claims(ports);
     this.#audit = new AuditTrail(ports);
@@ -83,9 +89,7 @@ export class Pipeline implements Calls {
           context,
           operation,
           handle: context.handlers[name]!,
-          redactInput: redactor(operation.input),
-          sharedDefaults: /"default":[[{]/.test(JSON.stringify(jsonSchema(operation.input, "output"))),
-          sensitiveOutput: operation.output !== undefined && hasSensitive(operation.output),
+          ...traitsOf(operation),
         });
       }
     }
@@ -101,12 +105,7 @@ export class Pipeline implements Calls {
         return await this.#within(target, call, (running) => this.#run(target, input, running, seen));
       } catch (error) {
         const typed = this.#typed(error, target, call);
-        if (target.operation.kind !== "query") {
-          const audited = this.#audit.writeRefusal(target, call, seen.input, typed);
-          // Who has given up waits for nothing more.
-          if (isGivenUp(typed)) void this.#abandoned.track(audited);
-          else await audited;
-        }
+        if (target.operation.kind !== "query") await this.#writeRefusal(target, call, seen.input, typed);
         throw typed;
       }
     });
@@ -173,7 +172,7 @@ export class Pipeline implements Calls {
     } catch (error) {
       work.fail(error);
       if (error instanceof ArmatureError && !(error instanceof CorruptData))
-        await this.#audit.writeRefusal(target, call, seen.input, error);
+        await this.#writeRefusal(target, call, seen.input, error);
       throw error;
     }
   }
@@ -218,6 +217,13 @@ export class Pipeline implements Calls {
         return result.status === "handled-before" ? "handled-before" : "handled";
       },
     );
+  }
+
+  async #writeRefusal(target: RunnableOperation, call: CallInfo, input: unknown, error: ArmatureError): Promise<void> {
+    const written = (this.#refusals ?? this.#audit).writeRefusal(target, call, input, error);
+    // Who has given up waits for nothing more. Who has a transaction open must not wait for another connection.
+    if (isGivenUp(error) || this.#refusals !== undefined) void this.#abandoned.track(written);
+    else await written;
   }
 
   async #run(target: RunnableOperation, input: unknown, call: CallInfo, seen: { input: unknown }): Promise<unknown> {
@@ -306,7 +312,7 @@ export class Pipeline implements Calls {
         try {
           return await this.#commitOnce(target, call, handle);
         } catch (error) {
-          if (!(error instanceof VersionConflict) || run >= MAX_RERUNS) throw error;
+          if (!(error instanceof VersionConflict) || run >= MAX_RERUNS || this.#refusals !== undefined) throw error;
           if (endTurn === undefined) {
             const { type, id } = error.details;
             endTurn = await this.#turns.take(`${call.principal.tenant} ${type}/${id}`);
@@ -487,6 +493,26 @@ export class Pipeline implements Calls {
     });
     return new InternalError({ traceId }, { cause: error });
   }
+}
+
+/** What follows from a contract, found once for all pipelines. */
+const traits = new WeakMap<AnyOperation, ReturnType<typeof findTraits>>();
+
+function traitsOf(operation: AnyOperation): ReturnType<typeof findTraits> {
+  let known = traits.get(operation);
+  if (known === undefined) {
+    known = findTraits(operation);
+    traits.set(operation, known);
+  }
+  return known;
+}
+
+function findTraits(operation: AnyOperation) {
+  return {
+    redactInput: redactor(operation.input),
+    sharedDefaults: /"default":[[{]/.test(JSON.stringify(jsonSchema(operation.input, "output"))),
+    sensitiveOutput: operation.output !== undefined && hasSensitive(operation.output),
+  };
 }
 
 const DONE = Symbol("done");

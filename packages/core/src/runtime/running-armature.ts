@@ -8,11 +8,13 @@ import { DeadlineExceeded, ShuttingDown } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
 import type { HttpClient } from "../kernel/ports.ts";
 import { type Principal, type PrincipalInput, toPrincipal } from "../kernel/principal.ts";
+import type { TransactionClient, TransactionStore } from "../kernel/store.ts";
 import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } from "./armature.ts";
 import type { BackgroundWork } from "./background-work.ts";
 import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
 import type { Calls } from "./handler-context.ts";
+import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { Relay } from "./relay.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
@@ -26,6 +28,8 @@ interface Parts {
   readonly signer: AuthorizationSigner;
   /** The client itself, to be closed. */
   readonly http: HttpClient;
+  /** The same pipeline inside of a transaction. */
+  readonly over: (store: TransactionStore) => PipelineWithin;
   /** Work that goes on without a caller: token renewals. */
   readonly background: BackgroundWork;
 }
@@ -91,6 +95,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     },
   };
 
+  const transactions = new HostTransactions(parts);
   const clients = (principal: Principal) => {
     const all: Record<string, unknown> = {};
     for (const { contract } of contexts) {
@@ -103,16 +108,26 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
         },
       });
     }
+    Object.defineProperty(all, "within", {
+      value: async (client: TransactionClient, run: (clients: never) => unknown) => {
+        if (closing !== undefined) throw new ShuttingDown({});
+        return transactions.within(principal, client, run);
+      },
+    });
     return all;
   };
 
   const close = async () => {
     unwatch();
     await Promise.all(relays.map((relay) => relay.stop()));
+    transactions.stop();
     await pipeline.answered();
     await parts.background.ended();
     const enough = new AbortController();
-    await Promise.race([pipeline.ended(), clock.sleep(GRACE_MS, enough.signal).catch(() => undefined)]);
+    await Promise.race([
+      Promise.all([pipeline.ended(), transactions.ended()]),
+      clock.sleep(GRACE_MS, enough.signal).catch(() => undefined),
+    ]);
     enough.abort();
     await ports.bus.close();
     await closeHttp(parts.http);

@@ -3,7 +3,7 @@ import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { DeadLetter, StoreAdapter } from "../kernel/store.ts";
+import type { DeadLetter, StoreAdapter, TransactionStore } from "../kernel/store.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
@@ -35,3 +35,6 @@ export interface RuntimePorts {
   readonly lifecycle: Emitter<LifecycleEvents>;
   readonly telemetry: Telemetry;
 }
+
+/** What calls need of the ports: a transaction of the host's has no more of a store. */
+export type CallPorts = Omit<RuntimePorts, "store"> & { readonly store: TransactionStore };

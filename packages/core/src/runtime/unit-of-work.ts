@@ -62,7 +62,7 @@ const keyOf = (ref: AggregateRef) => `${ref.type}/${ref.id}`;
  * the store together; nothing is written before `toCommit`.
  */
 export class UnitOfWork {
-  readonly #store: Store;
+  readonly #store: Pick<Store, "load">;
   readonly #ids: Ids;
   readonly #call: CallInfo;
   readonly #parts = new Map<string, Part>();
@@ -70,7 +70,7 @@ export class UnitOfWork {
   #expectation: Expectation | undefined;
   #failure: unknown;
 
-  constructor(store: Store, ids: Ids, call: CallInfo) {
+  constructor(store: Pick<Store, "load">, ids: Ids, call: CallInfo) {
     this.#store = store;
     this.#ids = ids;
     this.#call = call;
