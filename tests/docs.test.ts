@@ -1,12 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dropAll, freshDatabase, withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
 import { referencePages } from "../scripts/reference.ts";
 import { brokenLinks, parsePage, readPages, unreachablePages } from "./docs/markdown.ts";
-import { runnable, runSnippet, typeErrors, writeSnippets } from "./docs/snippets.ts";
+import { NEEDS_POSTGRES, runnable, runSnippet, typeErrors, writeSnippets } from "./docs/snippets.ts";
 
 const root = path.dirname(import.meta.dirname);
 const pages = readPages(root);
+
+async function emptyDatabase(skip: (note: string) => never) {
+  return (await withoutServer()) ? skip("there is no PostgreSQL") : freshDatabase();
+}
 const snippets = pages
   .filter(({ file }) => file === "README.md" || file.startsWith("docs/") || /^packages\/[^/]+\/README\.md$/.test(file))
   .flatMap(runnable);
@@ -52,11 +57,13 @@ describe("code that the documentation marks as runnable", () => {
     expect(typeErrors(root, written.files)).toEqual([]);
   });
 
-  it.each(snippets.map((snippet, index) => ({ name: `${snippet.file}:${snippet.line}`, snippet, index })))(
+  it.for(snippets.map((snippet, index) => ({ name: `${snippet.file}:${snippet.line}`, snippet, index })))(
     "$name runs and prints what the page says",
     { timeout: 90_000 },
-    async ({ snippet, index }) => {
-      const printed = await runSnippet(root, written.files[index]!);
+    async ({ snippet, index }, { skip }) => {
+      const database = snippet.info === NEEDS_POSTGRES ? await emptyDatabase(skip) : undefined;
+      const env = database === undefined ? {} : { DATABASE_URL: database.url };
+      const printed = await runSnippet(root, written.files[index]!, env).finally(() => database && dropAll([database]));
       if (snippet.output !== undefined) expect(printed).toBe(snippet.output);
     },
   );

@@ -4,18 +4,21 @@ import path from "node:path";
 import ts from "typescript";
 import type { Fence, Page } from "./markdown.ts";
 
-/** A block marked `ts run` with those marked `ts run more` that go on with it, and what they print. */
+/** A block marked `ts run` (or `ts run postgres`, which needs a database of its own) with those marked `ts run more` that go on with it, and what they print. */
 export interface Snippet extends Fence {
   /** What the blocks `text output` right behind them say, one after the other. */
   readonly output: string | undefined;
 }
+
+/** A snippet so marked finds an empty database at DATABASE_URL. */
+export const NEEDS_POSTGRES = "ts run postgres";
 
 export function runnable(page: Page): readonly Snippet[] {
   const snippets: Snippet[] = [];
   for (const [index, fence] of page.fences.entries()) {
     const next = page.fences[index + 1];
     const output = next?.info === "text output" ? next.code : undefined;
-    if (fence.info === "ts run") snippets.push({ ...fence, output });
+    if (fence.info === "ts run" || fence.info === NEEDS_POSTGRES) snippets.push({ ...fence, output });
     if (fence.info !== "ts run more") continue;
     const before = snippets.pop();
     if (before === undefined) throw new Error(`${page.file}:${fence.line} goes on with a block that there is not.`);
@@ -81,10 +84,11 @@ export function typeErrors(root: string, files: readonly string[]): readonly str
 }
 
 /** Runs a snippet as a reader would, and gives what it prints. Rejects with its error output when it fails. */
-export function runSnippet(root: string, file: string): Promise<string> {
+export function runSnippet(root: string, file: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const args = ["--conditions=@armature/source", file];
-    execFile(process.execPath, args, { cwd: root, timeout: 60_000, encoding: "utf8" }, (error, stdout, stderr) => {
+    const options = { cwd: root, timeout: 60_000, encoding: "utf8", env: { ...process.env, ...env } } as const;
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else reject(new Error(`${path.basename(file)} failed: ${stderr || error.message}`));
     });

@@ -1,6 +1,7 @@
 export { armatureRouter, type RouterOptions } from "./armature-router.ts";
 export { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
 export type { CorsOptions } from "./cors.ts";
+export { type FetchOptions, toFetchHandler } from "./fetch-adapter.ts";
 export {
   BodyTooLarge,
   httpErrors,

@@ -105,7 +105,7 @@ export class Telemetry {
   }
 
   /** Commits. A race that was lost is no failure: the call runs again, or says so itself. */
-  async commit(store: Store, tenant: string, commit: Commit): Promise<CommitResult> {
+  async commit(store: Pick<Store, "commit">, tenant: string, commit: Commit): Promise<CommitResult> {
     const contexts = commit.parts.map((part) => part.context);
     const events = commit.parts.reduce((sum, part) => sum + part.events.length, 0);
     const attributes = { "armature.tenant": tenant, "armature.contexts": contexts, "armature.commit.events": events };

@@ -1,0 +1,39 @@
+import type { PrincipalInput } from "@armature/core";
+import type { HttpHandler } from "./http-exchange.ts";
+
+export interface FetchOptions {
+  /** Path that the handler is mounted at, `/api`; requests must be below it. */
+  readonly mountPath?: string | undefined;
+  /** A host's own way to find out who calls, instead of API keys; undefined answers 401. */
+  readonly authenticate?:
+    | ((request: Request) => PrincipalInput | undefined | Promise<PrincipalInput | undefined>)
+    | undefined;
+}
+
+/** The handler for hosts that speak WHATWG `Request` and `Response`: Hono, Next.js, Deno, Bun. Never rejects. */
+export function toFetchHandler(
+  handler: HttpHandler,
+  { mountPath = "", authenticate }: FetchOptions = {},
+): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const { pathname, search } = new URL(request.url);
+    const { status, headers, body } = await handler({
+      method: request.method,
+      // Outside of the mount point there is nothing: the handler says so.
+      url: pathname.startsWith(mountPath) ? pathname.slice(mountPath.length) + search : "/../",
+      mountPath,
+      headers: Object.fromEntries(request.headers),
+      body: request.body ?? undefined,
+      signal: request.signal,
+      authenticate: authenticate === undefined ? undefined : async () => authenticate(request),
+    });
+    const stream =
+      body === undefined || body instanceof Uint8Array ? (body ?? null) : ReadableStream.from(encoded(body));
+    return new Response(stream as ConstructorParameters<typeof Response>[0], { status, headers });
+  };
+}
+
+async function* encoded(parts: AsyncIterable<string>): AsyncIterable<Uint8Array> {
+  const encoder = new TextEncoder();
+  for await (const part of parts) yield encoder.encode(part);
+}
