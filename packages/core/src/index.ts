@@ -224,7 +224,6 @@ export type {
   DeadLetter,
   EventQuery,
   FindQuery,
-  HostTransaction,
   IdempotencyRecord,
   IdempotencyWrite,
   Outbox,
@@ -235,15 +234,18 @@ export type {
   Scope,
   SentCommand,
   Store,
-  StoreAdapter,
   StoredAggregate,
   StoredContext,
   StoredEvent,
   StoredRecord,
+} from "./kernel/store.ts";
+export type {
+  HostTransaction,
+  StoreAdapter,
   TransactionClient,
   TransactionOutcome,
   TransactionStore,
-} from "./kernel/store.ts";
+} from "./kernel/store-adapter.ts";
 export type { ResolveHost } from "./runtime/address-guard.ts";
 export type {
   Armature,

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../kernel/clock.ts";
-import type { StoreAdapter } from "../kernel/store.ts";
+import type { StoreAdapter } from "../kernel/store-adapter.ts";
 import { InMemoryLease } from "./in-memory-lease.ts";
 import { InMemoryStore } from "./in-memory-store.ts";
 

@@ -11,7 +11,7 @@ import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, Secr
 import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { StoreAdapter, TransactionClient } from "../kernel/store.ts";
+import type { StoreAdapter, TransactionClient } from "../kernel/store-adapter.ts";
 import type { RelayOptions } from "./relay.ts";
 import type { LifecycleEvents } from "./runtime-ports.ts";
 

@@ -23,7 +23,7 @@ import { type Ids, systemIds } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import { type Party, tenantId } from "../kernel/principal.ts";
 import { Secret } from "../kernel/secret.ts";
-import type { StoreAdapter, TransactionStore } from "../kernel/store.ts";
+import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
 import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";

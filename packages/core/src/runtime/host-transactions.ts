@@ -1,7 +1,7 @@
 import type { ContextDefinition } from "../kernel/context.ts";
 import { HostTransactionUnsupported, HostTransactionUnusable, NotWithinTransaction } from "../kernel/port-errors.ts";
 import type { Principal } from "../kernel/principal.ts";
-import type { HostTransaction, TransactionClient, TransactionStore } from "../kernel/store.ts";
+import type { HostTransaction, TransactionClient, TransactionStore } from "../kernel/store-adapter.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { clientOf } from "./client.ts";
 import type { Calls } from "./handler-context.ts";

@@ -8,7 +8,7 @@ import { DeadlineExceeded, ShuttingDown } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
 import type { HttpClient } from "../kernel/ports.ts";
 import { type Principal, type PrincipalInput, toPrincipal } from "../kernel/principal.ts";
-import type { TransactionClient, TransactionStore } from "../kernel/store.ts";
+import type { TransactionClient, TransactionStore } from "../kernel/store-adapter.ts";
 import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } from "./armature.ts";
 import type { BackgroundWork } from "./background-work.ts";
 import { type CallRequest, callOptions } from "./call.ts";

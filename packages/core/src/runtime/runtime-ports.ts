@@ -3,7 +3,8 @@ import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { DeadLetter, StoreAdapter, TransactionStore } from "../kernel/store.ts";
+import type { DeadLetter } from "../kernel/store.ts";
+import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
