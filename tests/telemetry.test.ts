@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
+import { startServer } from "@armature/server-express";
 import { type Attributes, context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { describe, expect, test, vi } from "vitest";
 import { benchOn } from "./scenarios/bench.ts";
@@ -46,6 +47,32 @@ describe("with OpenTelemetry's SDK in the host", () => {
     expect(rows.map(({ traceId }) => traceId)).toEqual([trace]);
     const shown = JSON.stringify(spans.all().map(({ name, attributes, events }) => [name, attributes, events]));
     expect(shown).not.toContain("canary");
+  });
+
+  test("an HTTP request, its operation, its commit and the handlers of its events are one trace, the client's", async () => {
+    const app = await bench.start();
+    const tenant = bench.tenant();
+    const server = await startServer({ app, authenticate: async () => ({ tenant, user: "ann" }) });
+    const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const response = await fetch(`${server.origin}/counters/c/add`, {
+      method: "POST",
+      headers: { "content-type": "application/json", traceparent: `00-${trace}-00f067aa0ba902b7-01` },
+      body: "{}",
+    });
+    expect(response.status).toBe(200);
+    await app.settled();
+    await server.close();
+    const [request] = spans.all().filter((span) => span.kind === SpanKind.SERVER);
+    const [add] = named("lab.add");
+    const [commit] = named("commit").filter((span) => span.parentSpanContext?.spanId === add!.spanContext().spanId);
+    expect(request!.parentSpanContext?.spanId).toBe("00f067aa0ba902b7");
+    expect(request!.attributes).toMatchObject({ "http.request.method": "POST", "http.response.status_code": 200 });
+    expect(add!.parentSpanContext?.spanId).toBe(request!.spanContext().spanId);
+    expect(commit).toBeDefined();
+    for (const consumer of ["desk.first", "desk.second"])
+      expect(named(consumer)[0]!.parentSpanContext?.spanId, consumer).toBe(add!.spanContext().spanId);
+    for (const span of [request!, add!, commit!, ...named("desk.first"), ...named("desk.second")])
+      expect(span.spanContext().traceId).toBe(trace);
   });
 
   test("a call's commits and its events' way to the bus are in its trace, or linked to it", async () => {
