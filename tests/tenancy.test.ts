@@ -3,6 +3,8 @@ import {
   type Armature,
   AuthorizationInvalid,
   apiKey as apiKeyAuth,
+  basic,
+  clientCredentials,
   connectorAction,
   createArmature,
   defineConnector,
@@ -58,6 +60,14 @@ const samples: Readonly<Record<string, Sample>> = {
   },
   "connectors.connectWithApiKey": {
     input: ({ connectorId }) => ({ provider: "crm", connectorId, apiKey: "key" }),
+    answer: notFound,
+  },
+  "connectors.connectWithBasic": {
+    input: ({ connectorId }) => ({ provider: "crm", connectorId, username: "u", password: "p" }),
+    answer: notFound,
+  },
+  "connectors.connectWithClientCredentials": {
+    input: ({ connectorId }) => ({ provider: "crm", connectorId, clientId: "c", clientSecret: "s" }),
     answer: notFound,
   },
   "connectors.disconnect": { input: byConnector, answer: notFound },
@@ -121,6 +131,8 @@ const crm = defineConnector({
   name: "CRM",
   auth: {
     apiKey: apiKeyAuth({ header: "x-api-key" }),
+    basic: basic(),
+    clientCredentials: clientCredentials({ tokenEndpoint: "https://crm.example/token", scopes: [] }),
     oauth2: oauth2({
       authorizationEndpoint: "https://crm.example/auth",
       tokenEndpoint: "https://crm.example/token",

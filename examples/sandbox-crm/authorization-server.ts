@@ -55,7 +55,8 @@ export interface AuthorizationServer {
 
 /**
  * A real authorization server (oidc-provider) on a loopback port: authorization code with PKCE (S256 required), refresh
- * tokens that rotate on every use and whose second use revokes the grant, opaque access tokens with introspection.
+ * tokens that rotate on every use and whose second use revokes the grant, client credentials, opaque access tokens with
+ * introspection.
  */
 export async function startAuthorizationServer(options: AuthorizationServerOptions): Promise<AuthorizationServer> {
   const { port, client, api, ...rest } = optionsSchema.parse(options);
@@ -72,7 +73,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
         client_id: client.id,
         client_secret: client.secret,
         redirect_uris: client.redirectUris,
-        grant_types: ["authorization_code", "refresh_token"],
+        grant_types: ["authorization_code", "refresh_token", "client_credentials"],
         response_types: ["code"],
       },
       { client_id: api.id, client_secret: api.secret, redirect_uris: [], grant_types: [], response_types: [] },
@@ -99,6 +100,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     findAccount: (_context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     features: {
       devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (_context, asking, token) => asking.clientId === api.id || asking.clientId === token.clientId,

@@ -17,7 +17,14 @@ export interface Caller {
 /** RFC 7662: what the authorization server says about a token. */
 const introspectionSchema = z.discriminatedUnion("active", [
   z.object({ active: z.literal(false) }),
-  z.object({ active: z.literal(true), sub: z.string(), aud: z.string(), scope: z.string().default("") }),
+  z.object({
+    active: z.literal(true),
+    /** Absent when no person is behind the token but a client that acts for itself. */
+    sub: z.string().optional(),
+    client_id: z.string(),
+    aud: z.string(),
+    scope: z.string().default(""),
+  }),
 ]);
 
 /**
@@ -48,7 +55,7 @@ export async function identifyCaller(
   if (!answer.active || answer.aud !== crmAudience) {
     throw unauthenticated("invalid_token", "The access token is expired, revoked or not for this API.");
   }
-  return { account: answer.sub, via: "oauth", scopes: new Set(answer.scope.split(" ")) };
+  return { account: answer.sub ?? answer.client_id, via: "oauth", scopes: new Set(answer.scope.split(" ")) };
 }
 
 /** @throws Refusal 403 when the caller was not given the scope */

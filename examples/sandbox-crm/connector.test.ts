@@ -49,6 +49,9 @@ function context(idempotencyKey = "key-1"): ConnectorActionContext {
     put: send("PUT"),
     patch: send("PATCH"),
     delete: send("DELETE"),
+    async *pages(path, request) {
+      yield await send("GET")(path, request);
+    },
   };
   return { http, idempotencyKey, signal: AbortSignal.timeout(10_000) };
 }

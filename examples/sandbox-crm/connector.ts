@@ -1,4 +1,4 @@
-import { apiKey, connectorAction, defineConnector, oauth2 } from "@armature/core";
+import { apiKey, clientCredentials, connectorAction, defineConnector, oauth2 } from "@armature/core";
 import { z } from "zod";
 
 const contact = z.object({
@@ -57,6 +57,12 @@ export function sandboxCrm(options: {
         parameters: { prompt: "consent" },
       }),
       apiKey: apiKey({ header: "x-api-key" }),
+      // A machine's own account: each tenant brings its client.
+      clientCredentials: clientCredentials({
+        issuer: authorizationServer,
+        tokenEndpoint: new URL("/token", authorizationServer).href,
+        scopes: ["contacts.read", "contacts.write"],
+      }),
     },
     http: {
       baseUrl: api,

@@ -46,7 +46,7 @@ export class TokenStore {
 
   /** From now on every access token given out so far is unknown. Returns how many there were. */
   expireAccessTokens(): number {
-    return this.#delete((row) => row.model === "AccessToken");
+    return this.#delete(({ model }) => model === "AccessToken" || model === "ClientCredentials");
   }
 
   /** Every grant that was ever given, oldest first. */

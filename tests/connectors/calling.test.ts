@@ -45,6 +45,8 @@ async function connectedWithKey(clock: FixedClock = fixedClock()) {
   const app = await sandbox.start({ clock, http: http.port, relay: false });
   const tenant = sandbox.tenant();
   const connectorId = await sandbox.connectWithKey(app, tenant);
+  // What connecting has sent is not what the tests are about.
+  sent.length = 0;
   const { connectors } = app.as({ tenant, user: "ann" });
   const crm = connectorActions(connectors, sandbox.definition(), connectorId);
   return { app, clock, tenant, connectorId, connectors, crm, sent };
@@ -176,8 +178,9 @@ describe("a provider that", () => {
 
   test("refuses a key says so, and is asked once", async () => {
     const { connectors, sent } = await connectedWithKey();
-    const { id } = await connectors.connectWithApiKey({ provider: "sandbox-crm", apiKey: "revoked" });
-    await expect(connectors.check({ connectorId: id })).rejects.toThrow(CredentialRefused);
+    await expect(connectors.connectWithApiKey({ provider: "sandbox-crm", apiKey: "revoked" })).rejects.toThrow(
+      CredentialRefused,
+    );
     expect(sent).toHaveLength(1);
   });
 });
@@ -230,10 +233,7 @@ describe("a call", () => {
 
   test("reaches no address that the host has not listed, whatever the connector says", async () => {
     const app = await sandbox.start({ allowedOrigins: [] });
-    const tenant = sandbox.tenant();
-    const connectorId = await sandbox.connectWithKey(app, tenant);
-    const { connectors } = app.as({ tenant, user: "ann" });
-    await expect(connectors.check({ connectorId })).rejects.toThrow(AddressRefused);
+    await expect(sandbox.connectWithKey(app, sandbox.tenant())).rejects.toThrow(AddressRefused);
   });
 
   test("whose credential was sealed with another key says that it cannot be read", async () => {
@@ -308,7 +308,7 @@ describe("a connector that a host has written", () => {
   });
 
   test("keeps to a limit that all tenants share", async () => {
-    const limit = { name: "quota", per: "app", capacity: 2, refillMs: 2_000 } as const;
+    const limit = { name: "quota", per: "app", share: 1, capacity: 2, refillMs: 2_000 } as const;
     const { clock, connect } = await connectedTo(custom([limit]));
     const began = clock.now();
     const [one, other] = [await connect(sandbox.tenant()), await connect(sandbox.tenant())];
@@ -318,7 +318,7 @@ describe("a connector that a host has written", () => {
   });
 
   test("tells a caller for whom the wait would be too long, and sends nothing", async () => {
-    const limit = { name: "quota", per: "app", capacity: 1, refillMs: 20_000 } as const;
+    const limit = { name: "quota", per: "app", share: 1, capacity: 1, refillMs: 20_000 } as const;
     const { connect } = await connectedTo(custom([limit]));
     const { ask } = await connect(sandbox.tenant());
     await ask("/ct_0000001");

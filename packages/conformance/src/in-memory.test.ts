@@ -1,6 +1,6 @@
-import { InMemoryLease, InMemoryRateLimiter, InProcessBus, inMemory } from "@armature/core/in-memory";
+import { InMemoryCache, InMemoryLease, InMemoryRateLimiter, InProcessBus, inMemory } from "@armature/core/in-memory";
 import { fixedClock } from "@armature/core/testing";
-import { eventBusSuite, leaseSuite, rateLimiterSuite, storeSuite } from "./index.ts";
+import { cacheSuite, eventBusSuite, leaseSuite, rateLimiterSuite, storeSuite } from "./index.ts";
 
 storeSuite("in-memory", () => inMemory());
 
@@ -19,3 +19,10 @@ rateLimiterSuite("in-memory", () => {
 });
 
 rateLimiterSuite("in-memory, on the machine's clock", () => ({ rateLimiter: new InMemoryRateLimiter() }));
+
+cacheSuite("in-memory", () => {
+  const clock = fixedClock();
+  return { cache: new InMemoryCache({ clock }), pass: (ms) => clock.advance(ms) };
+});
+
+cacheSuite("in-memory, on the machine's clock", () => ({ cache: new InMemoryCache() }));

@@ -1,4 +1,5 @@
 export { type AuthorizerSetup, authorizerSuite } from "./authorizer-suite.ts";
+export { type CacheSetup, cacheSuite } from "./cache-suite.ts";
 export { type ClockSetup, clockSuite } from "./clock-suite.ts";
 export { eventBusSuite } from "./event-bus-suite.ts";
 export { httpClientSuite } from "./http-client-suite.ts";

@@ -17,6 +17,7 @@ import { type FixedClock, fixedClock } from "@armature/core/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { hubspot } from "./hubspot.ts";
+import { connectToken, keyEncryptionKey } from "./testing/connected.ts";
 import { descriptionFolder, hasDescriptions, hubSpotDescription } from "./testing/hubspot-description.ts";
 import { type PrismServer, startPrism } from "./testing/prism-server.ts";
 
@@ -112,7 +113,9 @@ describe.skipIf(!hasDescriptions)("HubSpot's connector, by HubSpot's own descrip
     await prism?.close();
   });
 
+  let store: ReturnType<typeof inMemory>;
   const start = async (connector: typeof crm) => {
+    store = inMemory();
     const http: HttpClient = {
       async send(request) {
         const headers = { ...request.headers, ...(prefer === undefined ? {} : { prefer }) };
@@ -122,7 +125,8 @@ describe.skipIf(!hasDescriptions)("HubSpot's connector, by HubSpot's own descrip
       },
     };
     app = await createArmature({
-      store: inMemory(),
+      store,
+      keyEncryptionKey,
       connectors: [connector],
       authorizer: () => true,
       http,
@@ -142,8 +146,7 @@ describe.skipIf(!hasDescriptions)("HubSpot's connector, by HubSpot's own descrip
   afterEach(() => app.close());
 
   const acme = () => app.as({ tenant: "acme", user: "ann" });
-  const connect = async () =>
-    (await acme().connectors.connectWithApiKey({ provider: "hubspot", apiKey: "pat-eu1-1" })).id;
+  const connect = () => connectToken(store, crm);
   const actions = async () => connectorActions(acme().connectors, crm, await connect());
   /** Every call that `inputs` lists, through the running app. */
   const callAll = async (chosen: readonly (keyof typeof inputs)[] = names) => {

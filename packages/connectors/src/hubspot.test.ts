@@ -21,6 +21,7 @@ import {
 } from "@armature/core/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type HubSpotOptions, hubspot } from "./hubspot.ts";
+import { connectToken as connectElsewhere, keyEncryptionKey } from "./testing/connected.ts";
 
 const contacts = "https://api.hubapi.com/crm/objects/2026-03/contacts";
 const client = { clientId: "client", clientSecret: "client-secret" };
@@ -33,13 +34,16 @@ let clock: FixedClock;
 let simulator: ProviderSimulator;
 let app: Armature;
 let crm: ReturnType<typeof hubspot>;
+let store: ReturnType<typeof inMemory>;
 
 async function start(options: HubSpotOptions = client) {
   clock = fixedClock();
   simulator = new ProviderSimulator({ clock });
   crm = hubspot(options);
+  store = inMemory();
   app = await createArmature({
-    store: inMemory(),
+    store,
+    keyEncryptionKey,
     connectors: [crm],
     authorizer: () => true,
     http: simulator,
@@ -55,7 +59,7 @@ afterEach(() => app.close());
 const acme = () => app.as({ tenant: "acme", user: "ann" });
 
 async function connectToken() {
-  const { id } = await acme().connectors.connectWithApiKey({ provider: "hubspot", apiKey: "pat-eu1-1" });
+  const id = await connectElsewhere(store, crm);
   return { connectorId: id, ...connectorActions(acme().connectors, crm, id) };
 }
 

@@ -1,9 +1,24 @@
 export { type Audit, audit } from "./contexts/audit/contract.ts";
+export {
+  type ApiKeyAuth,
+  type Authentication,
+  apiKey,
+  type BasicAuth,
+  basic,
+  type ClientCredentialsAuth,
+  clientCredentials,
+  type OAuth2Auth,
+  type OAuthClient,
+  oauth2,
+  type ProviderAuth,
+  type TokenAnswer,
+  type TokenEndpoint,
+  type TokenErrorMeaning,
+} from "./contexts/connectors/authentication.ts";
+export type { CircuitOptions } from "./contexts/connectors/circuit.ts";
 export { type ConnectorActions, connectorActions } from "./contexts/connectors/connector-actions.ts";
 export {
   type AnyConnectorAction,
-  type ApiKeyAuth,
-  apiKey,
   type ConnectorAction,
   type ConnectorActionContext,
   type ConnectorDefinition,
@@ -11,15 +26,15 @@ export {
   defineConnector,
   type Idempotency,
   type LimitedRequest,
-  type OAuth2Auth,
-  oauth2,
+  type NextPage,
+  type PagesRequest,
+  type Paging,
   type ProviderAccount,
   type ProviderClient,
+  type ProviderFailure,
   type ProviderLimit,
   type ProviderRequest,
   type Risk,
-  type TokenAnswer,
-  type TokenErrorMeaning,
 } from "./contexts/connectors/connector-definition.ts";
 export {
   ActionUnknown,
@@ -48,6 +63,7 @@ export {
   ReauthorizationNeeded,
   type ReauthorizationReason,
 } from "./contexts/connectors/contract.ts";
+export { byCursor, byLink, byOffset, pagesOf } from "./contexts/connectors/pages.ts";
 export { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "./contexts/identity/authenticator.ts";
 export {
   AccountDisabled,
@@ -162,6 +178,7 @@ export { pageOf, paging } from "./kernel/paging.ts";
 export { parse } from "./kernel/parse.ts";
 export {
   AddressRefused,
+  CircuitOpen,
   HostTransactionUnsupported,
   HostTransactionUnusable,
   KeyEncryptionKeyWrong,
@@ -176,6 +193,7 @@ export type {
   Authorizer,
   Bucket,
   BusSubscription,
+  Cache,
   CloudEvent,
   EventBus,
   HeldLease,

@@ -4,6 +4,7 @@ import { InMemoryLease } from "./in-memory-lease.ts";
 import { InMemoryStore } from "./in-memory-store.ts";
 
 export { InProcessBus } from "./in-memory-bus.ts";
+export { InMemoryCache, type InMemoryCacheOptions } from "./in-memory-cache.ts";
 export { InMemoryLease } from "./in-memory-lease.ts";
 export { InMemoryRateLimiter } from "./in-memory-rate-limiter.ts";
 export { InMemoryStore } from "./in-memory-store.ts";

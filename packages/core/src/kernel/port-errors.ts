@@ -51,6 +51,14 @@ export class ProviderAnsweredGarbage extends defineError("provider.answered_garb
   message: ({ host, reason }) => `"${host}" gave an answer that cannot be used: ${reason}.`,
 }) {}
 
+/** The provider has been down, and it is not yet time to try again. Nothing was sent, and nothing has happened. */
+export class CircuitOpen extends defineError("provider.circuit_open", {
+  kind: "unavailable",
+  details: z.object({ provider: z.string(), retryAfterMs: z.number() }),
+  message: ({ provider, retryAfterMs }) =>
+    `"${provider}" is down, and nothing is sent to it for now; ask again in ${Math.ceil(retryAfterMs / 1000)} s.`,
+}) {}
+
 export const portErrors: readonly ErrorClass[] = [
   SecretVersionConflict,
   SecretUnreadable,
@@ -59,6 +67,7 @@ export const portErrors: readonly ErrorClass[] = [
   ProviderUnreachable,
   ProviderTimedOut,
   ProviderAnsweredGarbage,
+  CircuitOpen,
 ];
 
 /** The store cannot take part in a transaction of the host's. */

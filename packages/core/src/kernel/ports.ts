@@ -117,6 +117,18 @@ export interface RateLimiter {
   take(requests: readonly TakeRequest[]): Promise<TakeResult>;
 }
 
+/**
+ * Keeps texts for a while, so that they need not be had again. It may forget anything at any time, and holds data of
+ * tenants: whoever can read it can read what providers have answered. Entries of a group are forgotten together.
+ */
+export interface Cache {
+  get(group: string, key: string): Promise<string | undefined>;
+  /** Keeps it for at most `ttlMs`; what stood there before is replaced, or at least gone. */
+  set(group: string, key: string, value: string, ttlMs: number): Promise<void>;
+  /** Forgets one entry, or without a key the whole group. Without effect when there is none. */
+  delete(group: string, key?: string): Promise<void>;
+}
+
 /** Decides whether a principal may use a permission in its tenant. */
 export interface Authorizer {
   allows(principal: Principal, permission: string): Promise<boolean>;

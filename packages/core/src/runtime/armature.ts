@@ -7,7 +7,16 @@ import type { Clock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions, Client, Contract, OperationKind } from "../kernel/contract.ts";
 import type { Ids } from "../kernel/ids.ts";
-import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
+import type {
+  Authorizer,
+  Cache,
+  EventBus,
+  HttpClient,
+  Lease,
+  Logger,
+  RateLimiter,
+  SecretStore,
+} from "../kernel/ports.ts";
 import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -34,6 +43,8 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly secrets?: SecretStore;
   readonly lease?: Lease;
   readonly rateLimiter?: RateLimiter;
+  /** Where providers' answers are kept to be asked about again; without it 16 MiB of this process. It holds tenants' data. */
+  readonly cache?: Cache;
   readonly clock?: Clock;
   readonly ids?: Ids;
   readonly logger?: Logger;

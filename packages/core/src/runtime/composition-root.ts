@@ -14,6 +14,7 @@ import { type Identity, identity } from "../contexts/identity/contract.ts";
 import { createIdentityAuthorizer, type IdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
 import { secretsContext } from "../contexts/secrets/context.ts";
 import { InProcessBus } from "../in-memory/in-memory-bus.ts";
+import { InMemoryCache } from "../in-memory/in-memory-cache.ts";
 import { InMemoryRateLimiter } from "../in-memory/in-memory-rate-limiter.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
@@ -167,6 +168,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       signer: container.get(T.signer),
       detached,
       background: background.track,
+      cache: options.cache ?? new InMemoryCache({ clock: ports.clock }),
       redirectUri: options.oauthRedirectUri,
       returnOrigins: options.returnOrigins ?? [],
     }),

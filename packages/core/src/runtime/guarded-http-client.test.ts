@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { InvalidInput } from "../kernel/errors.ts";
 import { AddressRefused, ProviderAnsweredGarbage, ProviderUnreachable } from "../kernel/port-errors.ts";
 import type { HttpRequest } from "../kernel/ports.ts";
+import { ReceivedResponse } from "../kernel/received-response.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
 import { httpFailure } from "./http-failure.ts";
-import { ReceivedResponse } from "./received-response.ts";
 
 const CANARY = "canary-7f3a";
 

@@ -4,10 +4,10 @@ import type { Agent, buildConnector } from "undici";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../kernel/port-errors.ts";
 import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
+import { ReceivedResponse } from "../kernel/received-response.ts";
 import { checkedLookup, type ResolveHost } from "./address-guard.ts";
 import { httpFailure } from "./http-failure.ts";
 import { checkHeaders, checkUrl } from "./http-request.ts";
-import { ReceivedResponse } from "./received-response.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BYTES = 10 * 1024 * 1024;

@@ -3,12 +3,13 @@ import { restoreAggregate } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
 import type { Atomic, CallContext, Dependency, FindOptions } from "../kernel/context.ts";
 import type { CallOptions, Contract, OperationKind, StreamItem } from "../kernel/contract.ts";
-import { Forbidden, InvalidInput, LimitExceeded, NotFound } from "../kernel/errors.ts";
+import { Forbidden, InvalidInput, NotFound } from "../kernel/errors.ts";
 import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
 import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
 import { type CallInfo, type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
+import { saysNothingHappened } from "./idempotency.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
@@ -234,7 +235,7 @@ async function noting<T>(effects: Effects, answer: Promise<T>): Promise<T> {
     effects.happened = true;
     return value;
   } catch (error) {
-    if (!(error instanceof LimitExceeded)) effects.happened = true;
+    if (!saysNothingHappened(error)) effects.happened = true;
     throw error;
   }
 }

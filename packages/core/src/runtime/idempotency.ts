@@ -3,10 +3,12 @@ import {
   IdempotencyInProgress,
   IdempotencyKeyReused,
   IdempotencyResultNotKept,
+  LimitExceeded,
   reviveError,
   UnknownOutcome,
   VersionConflict,
 } from "../kernel/errors.ts";
+import { CircuitOpen } from "../kernel/port-errors.ts";
 import type { AuditRow, IdempotencyRecord, Outcome } from "../kernel/store.ts";
 import { type CallInfo, checkAlive, type RunnableOperation, recordKey } from "./call.ts";
 import type { CallPorts } from "./runtime-ports.ts";
@@ -24,6 +26,11 @@ const DEFINITE: ReadonlySet<ErrorKind> = new Set([
 
 export function isDefinite(error: ArmatureError): boolean {
   return DEFINITE.has(error.kind);
+}
+
+/** An error that is only thrown before anything has left. */
+export function saysNothingHappened(error: unknown): boolean {
+  return error instanceof LimitExceeded || error instanceof CircuitOpen;
 }
 
 const PASSING: ReadonlySet<string> = new Set([VersionConflict.code, IdempotencyInProgress.code]);

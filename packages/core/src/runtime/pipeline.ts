@@ -8,7 +8,6 @@ import {
   Forbidden,
   InternalError,
   InvalidInput,
-  LimitExceeded,
   NotFound,
   VersionConflict,
 } from "../kernel/errors.ts";
@@ -40,6 +39,7 @@ import {
   judge,
   replay,
   resultOutcome,
+  saysNothingHappened,
   unknownOutcome,
 } from "./idempotency.ts";
 import type { CallPorts } from "./runtime-ports.ts";
@@ -372,8 +372,8 @@ export class Pipeline implements Calls {
       output = await this.#act(target, args, call, claim.clean ? 1 : claim.attempt, effects);
     } catch (error) {
       const typed = this.#typed(error, target, call);
-      // Our own limiter speaks before anything has left, unless the handler got further.
-      const untouched = !begun || (typed instanceof LimitExceeded && !effects.happened);
+      // Our own limiter and circuit breaker speak before anything has left, unless the handler got further.
+      const untouched = !begun || (saysNothingHappened(typed) && !effects.happened);
       if (begun && isDefinite(typed) && !isPassing(typed)) await this.#claims.refuse(target, call, claim, typed);
       else await this.#claims.release(target, call, claim, untouched);
       throw typed;

@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../kernel/port-errors.ts";
 import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
+import { ReceivedResponse } from "../kernel/received-response.ts";
 import { checkHeaders, checkUrl } from "../runtime/http-request.ts";
-import { ReceivedResponse } from "../runtime/received-response.ts";
 import { RecordedRequest } from "./recorded-request.ts";
 import type { SimulatedAnswer } from "./simulated-answer.ts";
 

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { oauth2 } from "../contexts/connectors/authentication.ts";
 import { connectorActions } from "../contexts/connectors/connector-actions.ts";
-import { connectorAction, defineConnector, oauth2 } from "../contexts/connectors/connector-definition.ts";
+import { connectorAction, defineConnector } from "../contexts/connectors/connector-definition.ts";
 import { ConnectorNeedsReauthorization } from "../contexts/connectors/contract.ts";
 import { inMemory } from "../in-memory/index.ts";
 import type { Armature } from "../runtime/armature.ts";

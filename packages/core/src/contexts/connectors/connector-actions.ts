@@ -21,7 +21,9 @@ export function connectorActions<Actions extends Readonly<Record<string, AnyConn
 ): ConnectorActions<Actions> {
   const actions: Record<string, unknown> = {};
   for (const [action, { output }] of Object.entries(definition.actions))
-    actions[action] = async (input: never, options?: CallOptions) => {
+    actions[action] = async (given: Readonly<Record<string, never>>, options?: CallOptions) => {
+      // What is undefined is not there: an input travels as JSON.
+      const input = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
       const { result } = await client.invoke({ connectorId: connectorId as `con_${string}`, action, input }, options);
       return parse(output, result, `The result of ${definition.id}.${action}`);
     };

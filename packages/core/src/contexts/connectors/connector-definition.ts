@@ -1,79 +1,18 @@
 import type { Bucket, HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { assertJsonOnly, type Schema } from "../../kernel/schema.ts";
-import { Secret } from "../../kernel/secret.ts";
-
-/** OAuth 2.1 authorization code with PKCE, as one provider speaks it. */
-export interface OAuth2Auth {
-  readonly authorizationEndpoint: string;
-  readonly tokenEndpoint: string;
-  /** The authorization server's issuer identifier (RFC 8414); checked against `iss` in the callback (RFC 9207). */
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly clientSecret: Secret<string>;
-  readonly scopes: readonly string[];
-  /** How the client proves itself at the token endpoint. */
-  readonly clientAuthentication: "basic" | "post";
-  /** Further parameters of the authorization request, `{ prompt: "consent" }`. */
-  readonly parameters: Readonly<Record<string, string>>;
-  /** Says what a refusal of the token endpoint means, where the provider's word differs from RFC 6749's. */
-  readonly classifyTokenError: (error: string, description: string | undefined) => TokenErrorMeaning;
-  /** The scopes that a token answer says were granted, where it does not say so in RFC 6749's `scope`. */
-  readonly grantedScopes: (answer: TokenAnswer) => readonly string[] | undefined;
-}
-
-/** What a token endpoint answered, by member. */
-export type TokenAnswer = Readonly<Record<string, unknown>>;
-
-/** `dead`: the grant is gone, a person must authorize again. `again`: the same request may succeed later. */
-export type TokenErrorMeaning = "dead" | "again";
-
-/** A key that the tenant's administrator copies from the provider. */
-export interface ApiKeyAuth {
-  /** Header that carries it. */
-  readonly header: string;
-  /** Text before the key, `Bearer `. */
-  readonly prefix: string;
-}
-
-/** Declares how a provider does OAuth. */
-export function oauth2(
-  options: Pick<OAuth2Auth, "authorizationEndpoint" | "tokenEndpoint" | "clientId" | "scopes"> & {
-    readonly clientSecret: string | Secret<string>;
-    /** Without it, the origin of the token endpoint. */
-    readonly issuer?: string;
-    readonly clientAuthentication?: OAuth2Auth["clientAuthentication"];
-    readonly parameters?: OAuth2Auth["parameters"];
-    readonly classifyTokenError?: OAuth2Auth["classifyTokenError"];
-    readonly grantedScopes?: OAuth2Auth["grantedScopes"];
-  },
-): OAuth2Auth {
-  const { clientSecret } = options;
-  return {
-    ...options,
-    issuer: options.issuer ?? new URL(options.tokenEndpoint).origin,
-    clientSecret: typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret,
-    clientAuthentication: options.clientAuthentication ?? "basic",
-    parameters: options.parameters ?? {},
-    classifyTokenError: options.classifyTokenError ?? ((error) => (error === "invalid_grant" ? "dead" : "again")),
-    grantedScopes: options.grantedScopes ?? scopeOf,
-  };
-}
-
-// RFC 6749, 3.3: separated by spaces.
-function scopeOf({ scope }: TokenAnswer): readonly string[] | undefined {
-  return typeof scope === "string" ? scope.split(" ").filter((each) => each !== "") : undefined;
-}
-
-/** Declares how a provider takes an API key. */
-export function apiKey(options: { readonly header: string; readonly prefix?: string }): ApiKeyAuth {
-  return { header: options.header.toLowerCase(), prefix: options.prefix ?? "" };
-}
+import { type Authentication, authenticationsOf, type ProviderAuth } from "./authentication.ts";
+import type { CircuitOptions } from "./circuit.ts";
 
 /** A limit that the provider sets on its callers, kept by us so that it is not reached. */
 export interface ProviderLimit extends Bucket {
   readonly name: string;
   /** Whether each connection has the limit for itself, or the whole app shares it over all tenants. */
   readonly per: "connector" | "app";
+  /**
+   * Of a limit of the whole app: the part of it, up to 1, that a single tenant may use. Half when absent, so that one
+   * tenant cannot use up what is everybody's.
+   */
+  readonly share?: number;
   /** Which requests count against it; all of them when absent. */
   readonly appliesTo?: (request: LimitedRequest) => boolean;
 }
@@ -84,7 +23,21 @@ export interface LimitedRequest {
   /** As the action gave it, below the base URL. */
   readonly path: string;
   /** How the connection authenticates. */
-  readonly authentication: "oauth2" | "api-key";
+  readonly authentication: Authentication;
+}
+
+/** How a provider says no. */
+export interface ProviderFailure {
+  /** A fixed word, never a sentence of the answer: that may quote what was sent. */
+  readonly reason: string;
+  /**
+   * What the word means, where the status does not say so. `refused`: asking again would change nothing. `limited`:
+   * too many requests; it is waited for. `credential`: the token or key is no good; a token is renewed, once.
+   * `outage`: the provider's own trouble.
+   */
+  readonly meaning?: "refused" | "limited" | "credential" | "outage";
+  /** How long to wait, in milliseconds, when the provider says so in its own way. */
+  readonly retryAfterMs?: number;
 }
 
 export interface ProviderRequest<Out> {
@@ -97,8 +50,29 @@ export interface ProviderRequest<Out> {
   readonly schema: Schema<Out>;
 }
 
+/** Where the next page is: a change of the query, or an address that the provider gave. Undefined on the last page. */
+export type NextPage =
+  | { readonly query: Readonly<Record<string, string | number>> }
+  | { readonly url: string }
+  | undefined;
+
+/** Finds the next page by the one that has just been read. */
+export type Paging<Out> = (page: Out, response: HttpResponse) => NextPage;
+
+export interface PagesRequest<Out> extends ProviderRequest<Out> {
+  /** How this provider pages: `byCursor`, `byLink`, `byOffset`, or a function. */
+  readonly next: Paging<Out>;
+  /** More pages than this are an error, so that nothing is left out unnoticed; 1,000 when absent. */
+  readonly maxPages?: number;
+}
+
 /** The provider's API with the tenant's credential, limits and retries already taken care of. */
 export interface ProviderClient {
+  /**
+   * Reads page after page, each when it is asked for. Ends with the last page, and with an error when the provider's
+   * paging leads in a circle, elsewhere, or over more than `maxPages`.
+   */
+  pages<Out>(path: string, request: PagesRequest<Out>): AsyncIterable<Out>;
   get<Out>(path: string, request: ProviderRequest<Out>): Promise<Out>;
   post<Out>(path: string, request: ProviderRequest<Out>): Promise<Out>;
   put<Out>(path: string, request: ProviderRequest<Out>): Promise<Out>;
@@ -172,7 +146,7 @@ export interface ConnectorDefinition<
 > {
   readonly id: string;
   readonly name: string;
-  readonly auth: { readonly oauth2?: OAuth2Auth; readonly apiKey?: ApiKeyAuth };
+  readonly auth: ProviderAuth;
   readonly http: {
     /** Actions' paths are below it. */
     readonly baseUrl: string;
@@ -183,12 +157,16 @@ export interface ConnectorDefinition<
     /** How often a request that may be repeated is tried. */
     readonly attempts: number;
     /**
-     * The provider's own notion of a failure, where it is not the status: a failure in HTTP 200. Of a refusal (4xx),
-     * the provider's word for it. A fixed word, never a sentence of the answer: that may quote what was sent.
+     * The provider's own notion of a failure, where the status does not say it: a failure in HTTP 200, or the
+     * provider's word for a refusal.
      */
-    readonly failure: (response: HttpResponse, request: HttpRequest) => string | undefined;
+    readonly failure: (response: HttpResponse, request: HttpRequest) => string | ProviderFailure | undefined;
     /** How long to wait after a 429 or 5xx, in milliseconds, where the provider says it otherwise than by `Retry-After`. */
     readonly retryAfter: (response: HttpResponse) => number | undefined;
+    /** When nothing more is sent to a provider that is down; `false` never. */
+    readonly circuit: CircuitOptions | false;
+    /** Whether answers are kept and asked about again by their `ETag`, as far as the provider allows. */
+    readonly cache: boolean;
   };
   /** Proves that the credential works, and says whose it is. */
   readonly health: (ctx: ConnectorActionContext) => Promise<ProviderAccount>;
@@ -207,8 +185,15 @@ export function defineConnector<const Actions extends Readonly<Record<string, An
 }): ConnectorDefinition<Actions> {
   if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(options.id))
     throw new TypeError(`The provider id "${options.id}" must be kebab-case.`);
-  if (options.auth.oauth2 === undefined && options.auth.apiKey === undefined)
-    throw new TypeError(`The provider "${options.id}" needs a way to authenticate: oauth2 or apiKey.`);
+  if (authenticationsOf(options.auth).length === 0)
+    throw new TypeError(
+      `The provider "${options.id}" needs a way to authenticate: oauth2, apiKey, basic or clientCredentials.`,
+    );
+  for (const { name, per, share = 1 } of options.http.limits ?? [])
+    if (!(share > 0 && share <= 1) || (per === "connector" && share !== 1))
+      throw new TypeError(
+        `The share of the limit "${name}" must be above 0 and at most 1, and is for limits of the app.`,
+      );
   for (const [name, action] of Object.entries(options.actions)) {
     assertJsonOnly(action.input, `The input of ${options.id}.${name}`);
     assertJsonOnly(action.output, `The output of ${options.id}.${name}`);
@@ -223,6 +208,8 @@ export function defineConnector<const Actions extends Readonly<Record<string, An
       attempts: options.http.attempts ?? 4,
       failure: options.http.failure ?? (() => undefined),
       retryAfter: options.http.retryAfter ?? (() => undefined),
+      circuit: options.http.circuit ?? { failures: 10, openMs: 30_000 },
+      cache: options.http.cache ?? true,
     },
   });
 }

@@ -3,10 +3,12 @@ import { AggregateRoot, defineAggregate } from "../../kernel/aggregate.ts";
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
 import type { Party } from "../../kernel/principal.ts";
+import type { Authentication } from "./authentication.ts";
 import {
   AuthorizationInvalid,
   AuthorizationReturned,
   AuthorizationStarted,
+  authentication,
   ConnectorAlreadyConnected,
   ConnectorConnected,
   ConnectorDisconnected,
@@ -35,7 +37,7 @@ const connectorState = z.object({
   id: connectorId,
   provider: z.string(),
   status: connectorStatus,
-  authentication: z.enum(["oauth2", "api-key"]),
+  authentication,
   /** Name of the secret that holds the credential. */
   credential: z.string().nullable(),
   scopes: z.array(z.string()),
@@ -98,7 +100,7 @@ export class Connector extends AggregateRoot<ConnectorState, ConnectorEvent> {
   connect(
     connection: {
       readonly provider: string;
-      readonly authentication: "oauth2" | "api-key";
+      readonly authentication: Authentication;
       readonly credential: string;
       readonly scopes: readonly string[];
       readonly by?: Party | undefined;

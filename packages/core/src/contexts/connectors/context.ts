@@ -3,11 +3,15 @@ import { toInstant } from "../../kernel/clock.ts";
 import { type ActionContext, defineContext } from "../../kernel/context.ts";
 import { CorruptData, InvalidInput, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
 import { parse } from "../../kernel/parse.ts";
+import type { Cache } from "../../kernel/ports.ts";
 import type { Party, Principal } from "../../kernel/principal.ts";
 import { jsonSchema, tryParse } from "../../kernel/schema.ts";
 import { identity, TenantSuspended } from "../identity/contract.ts";
+import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authentication.ts";
+import { Circuits } from "./circuit.ts";
+import { firstClientToken } from "./client-credentials.ts";
 import { Connector } from "./connector.ts";
-import type { ConnectorActionContext, ConnectorDefinition, Idempotency, OAuth2Auth } from "./connector-definition.ts";
+import type { AnyConnectorAction, ConnectorActionContext, ConnectorDefinition } from "./connector-definition.ts";
 import {
   ActionUnknown,
   AuthenticationUnsupported,
@@ -22,9 +26,12 @@ import {
   type ProviderView,
 } from "./contract.ts";
 import { type Credential, credentialName, sealCredential } from "./credential.ts";
+import { isRenewable } from "./held-credential.ts";
+import { Lines } from "./limits.ts";
 import { authorizationUrl, exchangeCode } from "./oauth.ts";
 import type { AuthorizationSigner, Background, DetachedCalls } from "./ports.ts";
 import { providerClient } from "./provider-client.ts";
+import { cacheGroup, ResponseCache } from "./response-cache.ts";
 import { TokenKeeper } from "./token-keeper.ts";
 
 type Ctx = ActionContext<Connectors, typeof identity>;
@@ -36,6 +43,8 @@ export interface ConnectorsOptions {
   readonly signer: AuthorizationSigner;
   readonly detached: DetachedCalls;
   readonly background: Background;
+  /** Where providers' answers are kept. */
+  readonly cache: Cache;
   /** The callback that providers send browsers back to, where an authorization names none. */
   readonly redirectUri: string | undefined;
   /** Origins that the callback may send a browser on to. */
@@ -44,9 +53,12 @@ export interface ConnectorsOptions {
 
 /** An authorization that nobody completed is void after this time. */
 const AUTHORIZATION_MS = 10 * 60_000;
+/** What a health check may do. */
+const READING = { risk: "read", idempotency: "natural" } as const;
 
 /** Tenants' connections to providers, and the actions that run through them. */
 export function connectorsContext(options: ConnectorsOptions) {
+  const traffic = { circuits: new Circuits(), lines: new Lines() };
   const tokens = new TokenKeeper(options.detached, options.background);
   const providers = new Map(options.providers.map((definition) => [definition.id, definition]));
   if (providers.size !== options.providers.length) throw new TypeError("Two connectors have the same id.");
@@ -55,6 +67,12 @@ export function connectorsContext(options: ConnectorsOptions) {
   const definitionOf = (provider: string): ConnectorDefinition => {
     const definition = providers.get(provider);
     if (definition === undefined) throw new ProviderUnknown({ provider });
+    return definition;
+  };
+  const offering = (provider: string, authentication: Authentication): ConnectorDefinition => {
+    const definition = definitionOf(provider);
+    if (!authenticationsOf(definition.auth).includes(authentication))
+      throw new AuthenticationUnsupported({ provider, authentication });
     return definition;
   };
   const oauthOf = (definition: ConnectorDefinition): OAuth2Auth => {
@@ -68,10 +86,32 @@ export function connectorsContext(options: ConnectorsOptions) {
     ctx: Ctx,
     connectorId: ConnectorId,
     { provider, credential }: { readonly provider: string; readonly credential: string },
-    idempotency: Idempotency,
+    { risk, idempotency }: Pick<AnyConnectorAction, "risk" | "idempotency">,
   ): ConnectorActionContext => {
-    const call = { definition: definitionOf(provider), ref: { connectorId, credential }, idempotency };
-    return { http: providerClient(ctx, tokens, call), idempotencyKey: ctx.callId, signal: ctx.signal };
+    const definition = definitionOf(provider);
+    const cache = definition.http.cache
+      ? new ResponseCache(options.cache, cacheGroup(ctx.tenant, credential), ctx.log)
+      : undefined;
+    const held = (stale: number | undefined) => tokens.get(ctx, definition, { connectorId, credential }, stale);
+    const http = providerClient(ctx, traffic, { definition, connectorId, risk, idempotency, credential: held, cache });
+    return { http, idempotencyKey: ctx.callId, signal: ctx.signal };
+  };
+
+  /** Connects with a credential that the provider has accepted before anything is stored. */
+  const connect = async (
+    ctx: Ctx,
+    definition: ConnectorDefinition,
+    given: ConnectorId | undefined,
+    toCredential: () => Credential | Promise<Credential>,
+  ): Promise<ConnectorView> => {
+    if (given !== undefined) await ctx.use(connectors).connectable({ connectorId: given, provider: definition.id });
+    const credential = await toCredential();
+    // Nothing is made under an id that a caller has thought up.
+    const connectorId = given ?? (ctx.newId("con") as ConnectorId);
+    const tried = { definition, connectorId, ...READING, cache: undefined };
+    const http = providerClient(ctx, traffic, { ...tried, credential: async () => ({ version: 0, credential }) });
+    await definition.health({ http, idempotencyKey: ctx.callId, signal: ctx.signal });
+    return store(ctx, connectorId, definition.id, credential, given === undefined);
   };
 
   const store = async (
@@ -89,7 +129,7 @@ export function connectorsContext(options: ConnectorsOptions) {
         provider,
         authentication: value.type,
         credential,
-        scopes: value.type === "oauth2" ? value.scopes : [],
+        scopes: isRenewable(value) ? value.scopes : [],
         isNew,
       });
     } catch (error) {
@@ -188,14 +228,20 @@ export function connectorsContext(options: ConnectorsOptions) {
         return returnTo === undefined ? { connector } : { connector, returnTo };
       },
 
-      connectWithApiKey: async (input, ctx) => {
-        const definition = definitionOf(input.provider);
-        if (definition.auth.apiKey === undefined)
-          throw new AuthenticationUnsupported({ provider: definition.id, authentication: "api-key" });
-        // Nothing is made under an id that a caller has thought up.
-        const isNew = input.connectorId === undefined;
-        const connectorId = input.connectorId ?? (ctx.newId("con") as ConnectorId);
-        return store(ctx, connectorId, definition.id, { type: "api-key", key: input.apiKey }, isNew);
+      connectWithApiKey: async ({ provider, connectorId, apiKey: key }, ctx) => {
+        const definition = offering(provider, "api-key");
+        return connect(ctx, definition, connectorId, () => ({ type: "api-key", key }));
+      },
+
+      connectWithBasic: async ({ provider, connectorId, username, password }, ctx) => {
+        const definition = offering(provider, "basic");
+        return connect(ctx, definition, connectorId, () => ({ type: "basic", username, password }));
+      },
+
+      connectWithClientCredentials: async ({ provider, connectorId, clientId, clientSecret }, ctx) => {
+        const definition = offering(provider, "client-credentials");
+        const given = { clientId, clientSecret };
+        return connect(ctx, definition, connectorId, () => firstClientToken(ctx, definition, given));
       },
 
       disconnect: async ({ connectorId }, ctx) => {
@@ -205,7 +251,7 @@ export function connectorsContext(options: ConnectorsOptions) {
 
       check: async ({ connectorId }, ctx) => {
         const held = await ctx.use(connectors).credentialOf({ connectorId });
-        return { account: await definitionOf(held.provider).health(reach(ctx, connectorId, held, "natural")) };
+        return { account: await definitionOf(held.provider).health(reach(ctx, connectorId, held, READING)) };
       },
 
       invoke: async ({ connectorId, action: name, input = {} }, ctx) => {
@@ -219,13 +265,18 @@ export function connectorsContext(options: ConnectorsOptions) {
         // A cut-off attempt may have reached a provider that would do it again.
         if (ctx.attempt > 1 && action.idempotency === "none") throw new UnknownOutcome({ operation: id });
         const args = parse(action.input, input, `The input of ${id}`);
-        const returned = await action.run(args, reach(ctx, connectorId, held, action.idempotency));
+        const returned = await action.run(args, reach(ctx, connectorId, held, action));
         const result = tryParse(action.output, returned);
         if (!result.ok) throw new CorruptData({ subject: `The output of ${id}`, issues: [...result.issues] });
         return { result: (result.value ?? null) as InvokeResult };
       },
 
       credentialOf: async ({ connectorId }, ctx) => (await ctx.load(Connector, connectorId)).usable(),
+
+      connectable: async ({ connectorId, provider }, ctx) => {
+        const connector = await ofProvider(ctx.load(Connector, connectorId), definitionOf(provider));
+        if (connector.state.status === "connected") throw new ConnectorAlreadyConnected({ connectorId });
+      },
 
       takeAuthorization: async ({ connectorId, nonceHash }, ctx) => {
         const connector = await ctx.tryLoad(Connector, connectorId);
@@ -255,6 +306,7 @@ export function connectorsContext(options: ConnectorsOptions) {
 
       forgetCredential: async ({ credential }, ctx) => {
         await ctx.secrets.delete(ctx.tenant, credential);
+        await new ResponseCache(options.cache, cacheGroup(ctx.tenant, credential), ctx.log).clear();
       },
     },
 
@@ -331,10 +383,7 @@ function toProviderView(definition: ConnectorDefinition): ProviderView {
   return {
     id: definition.id,
     name: definition.name,
-    authentication: [
-      ...(definition.auth.oauth2 ? (["oauth2"] as const) : []),
-      ...(definition.auth.apiKey ? (["api-key"] as const) : []),
-    ],
+    authentication: authenticationsOf(definition.auth),
     actions: Object.entries(definition.actions).map(([name, action]) => ({
       name,
       summary: action.summary,

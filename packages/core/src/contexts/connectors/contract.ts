@@ -4,6 +4,7 @@ import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
 import {
   AddressRefused,
+  CircuitOpen,
   ProviderAnsweredGarbage,
   ProviderTimedOut,
   ProviderUnreachable,
@@ -15,6 +16,8 @@ export const connectorStatus = z.enum(["authorizing", "connected", "needs-reauth
 /** `refused`: the provider no longer takes the grant. `interrupted`: a crash cut a token rotation off. */
 export const reauthorizationReason = z.enum(["refused", "interrupted"]);
 export type ReauthorizationReason = z.infer<typeof reauthorizationReason>;
+
+export const authentication = z.enum(["oauth2", "api-key", "basic", "client-credentials"]);
 
 const at = z.iso.datetime();
 const id = z.object({ connectorId });
@@ -45,7 +48,7 @@ export const ConnectorConnected = defineEvent("connector.connected", {
   data: z.object({
     connectorId,
     provider: z.string(),
-    authentication: z.enum(["oauth2", "api-key"]),
+    authentication: authentication,
     /** Name of the secret, not the secret. */
     credential: z.string(),
     scopes: z.array(z.string()),
@@ -152,11 +155,12 @@ export class ProviderLimited extends defineError("provider.limited", {
     `"${provider}" takes no more requests for now; ask again in ${Math.ceil(retryAfterMs / 1000)} s.`,
 }) {}
 
-/** The provider answered with a failure of its own. */
+/** The provider answered with a failure of its own; with status 0, it could not be asked any more. */
 export class ProviderFailed extends defineError("provider.failed", {
   kind: "unavailable",
   details: z.object({ provider: z.string(), status: z.number() }),
-  message: ({ provider, status }) => `"${provider}" failed with status ${status}.`,
+  message: ({ provider, status }) =>
+    status === 0 ? `"${provider}" cannot be used right now.` : `"${provider}" failed with status ${status}.`,
 }) {}
 
 /** The provider sends callers elsewhere. Redirects are not followed. */
@@ -177,6 +181,7 @@ const providerErrors = [
   ProviderTimedOut,
   ProviderAnsweredGarbage,
   AddressRefused,
+  CircuitOpen,
 ] as const;
 
 const connectorView = z.object({
@@ -184,7 +189,7 @@ const connectorView = z.object({
   version: z.int(),
   provider: z.string(),
   status: connectorStatus,
-  authentication: z.enum(["oauth2", "api-key"]),
+  authentication: authentication,
   scopes: z.array(z.string()),
   reason: reauthorizationReason.optional(),
   createdAt: at,
@@ -199,13 +204,37 @@ const headerText = z
   .max(4000)
   .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, "must be printable ASCII, without blanks or line breaks around it");
 
+/** What may stand in `user:password` (RFC 7617): no control characters, and no colon in the first half, which it ends. */
+const basicUsername = z
+  .string()
+  .min(1)
+  .max(1000)
+  .regex(/^[^:\p{Cc}]*$/u, "must be without a colon and without control characters");
+const basicPassword = z
+  .string()
+  .max(1000)
+  .regex(/^\P{Cc}*$/u, "must be without control characters");
+
+/** What all ways to connect without a browser have in common. */
+const connecting = {
+  provider: z.string().min(1).max(100),
+  /** To connect an existing connector again; without it a new one is made. */
+  connectorId: connectorId.optional(),
+};
+const connectingErrors = [
+  ProviderUnknown,
+  AuthenticationUnsupported,
+  ConnectorAlreadyConnected,
+  ...providerErrors,
+] as const;
+
 const json = z.json();
 /** What an action of a provider gives: any JSON. */
 export type InvokeResult = z.infer<typeof json>;
 const providerView = z.object({
   id: z.string(),
   name: z.string(),
-  authentication: z.array(z.enum(["oauth2", "api-key"])),
+  authentication: z.array(authentication),
   actions: z.array(
     z.object({
       name: z.string(),
@@ -286,16 +315,40 @@ const contract = defineContract(
       summary: "Completes an authorization on a host's own callback page, as the person who began it.",
     }),
     connectWithApiKey: action({
-      input: z.strictObject({
-        provider: z.string().min(1).max(100),
-        connectorId: connectorId.optional(),
-        apiKey: sensitive(headerText),
-      }),
+      input: z.strictObject({ ...connecting, apiKey: sensitive(headerText) }),
       output: connectorView,
-      errors: [ProviderUnknown, AuthenticationUnsupported, ConnectorAlreadyConnected],
+      errors: connectingErrors,
       permission: "connectors:write",
       http: "POST /connectors/api-key",
-      summary: "Connects a provider with an API key that the person copied from it.",
+      summary: "Connects a provider with an API key that the person copied from it, once the provider has accepted it.",
+      target: "connectorId",
+    }),
+    connectWithBasic: action({
+      input: z.strictObject({
+        ...connecting,
+        username: sensitive(basicUsername),
+        password: sensitive(basicPassword),
+      }),
+      output: connectorView,
+      errors: connectingErrors,
+      permission: "connectors:write",
+      http: "POST /connectors/basic",
+      summary: "Connects a provider with a user name and a password, once the provider has accepted them.",
+      target: "connectorId",
+    }),
+    connectWithClientCredentials: action({
+      input: z.strictObject({
+        ...connecting,
+        /** The tenant's own client; neither where the app has one. */
+        clientId: z.string().min(1).max(1000).optional(),
+        clientSecret: sensitive(z.string().min(1).max(4000)).optional(),
+      }),
+      output: connectorView,
+      errors: [...connectingErrors, AuthorizationRefused],
+      permission: "connectors:write",
+      http: "POST /connectors/client-credentials",
+      summary:
+        "Connects a provider with OAuth client credentials, once the provider has given a token and accepted it.",
       target: "connectorId",
     }),
     disconnect: command({
@@ -335,6 +388,12 @@ const contract = defineContract(
       permission: "internal",
       summary: "Which secret holds the credential.",
     }),
+    connectable: query({
+      input: z.strictObject({ connectorId, provider: z.string() }),
+      errors: [ConnectorAlreadyConnected],
+      permission: "internal",
+      summary: "Whether the connector can be connected again: before the provider is asked.",
+    }),
     takeAuthorization: command({
       input: z.strictObject({ connectorId, nonceHash: z.string() }),
       output: z.object({ provider: z.string(), redirectUri: z.string(), returnTo: z.string().optional() }),
@@ -353,7 +412,7 @@ const contract = defineContract(
       input: z.strictObject({
         connectorId,
         provider: z.string(),
-        authentication: z.enum(["oauth2", "api-key"]),
+        authentication: authentication,
         credential: z.string(),
         scopes: z.array(z.string()),
         /** Whether the connector is made with it. */

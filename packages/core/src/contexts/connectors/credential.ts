@@ -21,9 +21,29 @@ const oauth2Credential = z.object({
 
 const apiKeyCredential = z.object({ type: z.literal("api-key"), key: z.string() });
 
-const credential = z.discriminatedUnion("type", [oauth2Credential, apiKeyCredential]);
+const basicCredential = z.object({ type: z.literal("basic"), username: z.string(), password: z.string() });
+
+const clientCredential = z.object({
+  type: z.literal("client-credentials"),
+  /** The tenant's own client; absent when the app's is used. */
+  client: z.object({ id: z.string(), secret: z.string() }).optional(),
+  accessToken: z.string(),
+  expiresAt: z.number().optional(),
+  renewAt: z.number().optional(),
+  scopes: z.array(z.string()),
+  /** The provider no longer takes the client: nobody need ask again. */
+  broken: reauthorizationReason.optional(),
+});
+
+const credential = z.discriminatedUnion("type", [
+  oauth2Credential,
+  apiKeyCredential,
+  basicCredential,
+  clientCredential,
+]);
 
 export type OAuthToken = z.infer<typeof oauth2Credential>;
+export type ClientToken = z.infer<typeof clientCredential>;
 export type Credential = z.infer<typeof credential>;
 
 /** Where a connection's credential is kept: a name of its own for each time it is connected. */

@@ -5,7 +5,8 @@ import { InvalidInput } from "../../kernel/errors.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
 import { ProviderSimulator } from "../../testing/provider-simulator.ts";
 import { answer } from "../../testing/simulated-answer.ts";
-import { apiKey, connectorAction, defineConnector } from "./connector-definition.ts";
+import { apiKey } from "./authentication.ts";
+import { connectorAction, defineConnector } from "./connector-definition.ts";
 
 const deleteContact = connectorAction({
   summary: "Deletes a contact.",

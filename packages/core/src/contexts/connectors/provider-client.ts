@@ -1,14 +1,20 @@
 import type { ActionContext } from "../../kernel/context.ts";
-import { InvalidInput, LimitExceeded } from "../../kernel/errors.ts";
-import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../../kernel/port-errors.ts";
+import { LimitExceeded } from "../../kernel/errors.ts";
+import {
+  CircuitOpen,
+  ProviderAnsweredGarbage,
+  ProviderTimedOut,
+  ProviderUnreachable,
+} from "../../kernel/port-errors.ts";
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
+import type { Circuits, CircuitUser, Passage } from "./circuit.ts";
 import type {
   ConnectorDefinition,
   Idempotency,
-  LimitedRequest,
   ProviderClient,
   ProviderRequest,
+  Risk,
 } from "./connector-definition.ts";
 import {
   type Connectors,
@@ -18,130 +24,214 @@ import {
   ProviderRedirected,
   ProviderRefused,
 } from "./contract.ts";
-import type { Credential } from "./credential.ts";
-import { retryAfter } from "./retry-after.ts";
-import type { CredentialRef, HeldCredential, TokenKeeper } from "./token-keeper.ts";
+import { type HeldCredential, isRenewable } from "./held-credential.ts";
+import { bucketsOf, type Lines, untilAborted } from "./limits.ts";
+import { readPages } from "./pages.ts";
+import { credentialHeader, type PreparedRequest, prepare } from "./provider-request.ts";
+import type { KeptAnswer, ResponseCache } from "./response-cache.ts";
+import { judge, type Verdict } from "./verdict.ts";
 
 type Ctx = Omit<ActionContext<Connectors, never>, "use">;
 type Method = HttpRequest["method"];
 
-/** What a request of one action may do when it fails. */
+/** What a request of one action may do, and by what right. */
 export interface ProviderCall {
   readonly definition: ConnectorDefinition;
-  readonly ref: CredentialRef;
+  readonly connectorId: string;
+  readonly risk: Risk;
   readonly idempotency: Idempotency;
+  /** The credential; another one than the version that the provider has just refused. */
+  readonly credential: (stale: number | undefined) => Promise<HeldCredential>;
+  readonly cache: ResponseCache | undefined;
+}
+
+/** What calls of one process share. */
+export interface ProviderTraffic {
+  readonly circuits: Circuits;
+  readonly lines: Lines;
 }
 
 /**
  * A provider's API for one action call: the tenant's credential, limits, retries and the provider's own notion of an
  * error. Only what may be repeated is tried again, and never past the deadline.
  */
-export function providerClient(ctx: Ctx, tokens: TokenKeeper, call: ProviderCall): ProviderClient {
-  const exchange = new Exchange(ctx, tokens, call);
+export function providerClient(ctx: Ctx, traffic: ProviderTraffic, call: ProviderCall): ProviderClient {
+  const exchange = new Exchange(ctx, traffic, call);
+  const run = async <Out>(method: Method, path: string, request: ProviderRequest<Out>) =>
+    (await exchange.run(method, path, request)).value;
   return {
-    get: (path, request) => exchange.run("GET", path, request),
-    post: (path, request) => exchange.run("POST", path, request),
-    put: (path, request) => exchange.run("PUT", path, request),
-    patch: (path, request) => exchange.run("PATCH", path, request),
-    delete: (path, request) => exchange.run("DELETE", path, request),
+    get: (path, request) => run("GET", path, request),
+    post: (path, request) => run("POST", path, request),
+    put: (path, request) => run("PUT", path, request),
+    patch: (path, request) => run("PATCH", path, request),
+    delete: (path, request) => run("DELETE", path, request),
+    pages: (path, request) =>
+      readPages((at, asked) => exchange.run("GET", at, asked), call.definition.http.baseUrl, path, request),
   };
 }
 
 const BACKOFF_MS = 250;
 const MAX_WAIT_MS = 60_000;
 
+/** What became of a request that was sent: an answer and what it means, or none. */
+type Outcome = { readonly answer: HttpResponse; readonly verdict: Verdict } | { readonly error: unknown };
+
+/** The attempt before, if there was one. */
+type Last = { readonly outcome: Outcome; readonly wait: number } | undefined;
+
 class Exchange {
   readonly #ctx: Ctx;
-  readonly #tokens: TokenKeeper;
+  readonly #traffic: ProviderTraffic;
   readonly #call: ProviderCall;
+  readonly #user: CircuitUser;
   /** Whether a request that changes something has left: from then on nothing can claim that nothing happened. */
   #changed = false;
 
-  constructor(ctx: Ctx, tokens: TokenKeeper, call: ProviderCall) {
+  constructor(ctx: Ctx, traffic: ProviderTraffic, call: ProviderCall) {
     this.#ctx = ctx;
-    this.#tokens = tokens;
+    this.#traffic = traffic;
     this.#call = call;
+    const { id: provider, http } = call.definition;
+    this.#user = { provider, connection: `${ctx.tenant}/${call.connectorId}`, options: http.circuit };
   }
 
-  async run<Out>(method: Method, path: string, request: ProviderRequest<Out>): Promise<Out> {
-    const { definition } = this.#call;
+  async run<Out>(
+    method: Method,
+    path: string,
+    request: ProviderRequest<Out>,
+  ): Promise<{ readonly value: Out; readonly response: HttpResponse }> {
+    const prepared = prepare(this.#call.definition, path, request);
+    const cache = method === "GET" ? this.#call.cache : undefined;
+    const kept = await cache?.find(prepared, this.#ctx.clock.now());
+    const response = kept?.fresh === true ? kept.response : await this.#fetch(method, path, prepared, kept);
+    return { value: this.#read(response, request), response };
+  }
+
+  // The answer of a request that succeeded, after as many attempts as make sense.
+  async #fetch(
+    method: Method,
+    path: string,
+    prepared: PreparedRequest,
+    kept: KeptAnswer | undefined,
+  ): Promise<HttpResponse> {
+    const { definition, connectorId } = this.#call;
     const repeatable = method === "GET" || this.#call.idempotency !== "none";
     let stale: number | undefined;
+    let last: Last;
     for (let attempt = 1; ; attempt += 1) {
-      const held = await this.#tokens.get(this.#ctx, definition, this.#call.ref, stale);
-      const outcome = await this.#attempt(method, path, request, held, repeatable);
+      const { held, passage } = await this.#admit(method, path, stale, last);
+      const outcome = await this.#send(method, prepared, held, passage, kept, repeatable);
       if ("answer" in outcome) {
-        const { answer } = outcome;
-        if (answer.status === 401) {
+        const { answer, verdict } = outcome;
+        if (verdict.meaning === "credential") {
           // Once: the token may have been revoked before its time. What was refused did not happen.
-          if (stale !== undefined || held.credential.type === "api-key")
-            throw new CredentialRefused({ provider: definition.id, connectorId: this.#call.ref.connectorId });
+          if (stale !== undefined || !isRenewable(held.credential))
+            throw new CredentialRefused({ provider: definition.id, connectorId });
           stale = held.version;
           continue;
         }
-        if (!isPassing(answer.status)) return this.#read(answer, method, request);
+        if (verdict.meaning === "fine") return this.#keep(method, prepared, answer, kept);
+        if (verdict.meaning !== "limited" && verdict.meaning !== "outage") throw this.#failure(outcome, 0);
       }
       const wait = this.#wait(outcome, attempt);
       if (!repeatable || attempt >= definition.http.attempts || !(await this.#pause(wait)))
         throw this.#failure(outcome, wait);
+      last = { outcome, wait };
     }
   }
 
-  async #attempt<Out>(
+  // Everything that is waited for before a request may leave.
+  async #admit(
     method: Method,
     path: string,
-    request: ProviderRequest<Out>,
+    stale: number | undefined,
+    last: Last,
+  ): Promise<{ readonly held: HeldCredential; readonly passage: Passage }> {
+    const { signal, clock, log } = this.#ctx;
+    try {
+      this.#traffic.circuits.check(this.#user, clock.now());
+      const held = await untilAborted(signal, this.#call.credential(stale));
+      await this.#takeTokens(method, path, held);
+      return { held, passage: this.#traffic.circuits.enter(this.#user, clock.now(), log) };
+    } catch (error) {
+      if (error instanceof CircuitOpen) throw this.#closedOff(error, last);
+      // Who gave up while waiting has done nothing yet: the call's key is good for another attempt.
+      if (signal.aborted && !this.#changed) throw this.#limited(1);
+      throw error;
+    }
+  }
+
+  async #send(
+    method: Method,
+    { url, headers, body }: PreparedRequest,
     held: HeldCredential,
+    passage: Passage,
+    kept: KeptAnswer | undefined,
     repeatable: boolean,
   ): Promise<Outcome> {
     const { definition } = this.#call;
-    await this.#takeTokens({ method, path, authentication: held.credential.type });
+    const { clock, signal } = this.#ctx;
     if (method !== "GET") this.#changed = true;
-    const url = below(definition.http.baseUrl, path);
-    for (const [name, value] of Object.entries(request.query ?? {}))
-      if (value !== undefined) url.searchParams.set(name, String(value));
-    const headers = {
-      accept: "application/json",
-      ...definition.http.headers,
-      ...lowerCase(request.headers),
-      ...credentialHeader(definition, held.credential),
-    };
-    const body = request.json === undefined ? undefined : JSON.stringify(request.json);
+    let seen: Parameters<Passage["end"]>[0] = "unknown";
     try {
       const answer = await this.#ctx.http.send({
         method,
-        url: url.href,
-        headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
+        url,
+        headers: { ...headers, ...kept?.conditions, ...credentialHeader(definition, held.credential) },
         body,
-        signal: this.#ctx.signal,
+        signal,
         timeoutMs: definition.http.timeoutMs,
       });
-      return { answer };
+      const confirmed = answer.status === 304 && kept !== undefined;
+      const verdict = confirmed ? ({ meaning: "fine" } as const) : judge(definition, answer, method, clock.now());
+      seen = verdict.meaning === "outage" ? "outage" : "alive";
+      return { answer, verdict };
     } catch (error) {
       const lost = error instanceof ProviderUnreachable || error instanceof ProviderTimedOut;
-      if (!lost || !repeatable || this.#ctx.signal.aborted) throw error;
+      if (lost && !signal.aborted) seen = "outage";
+      if (!lost || !repeatable || signal.aborted) throw error;
       return { error };
+    } finally {
+      passage.end(seen, clock.now());
     }
   }
 
-  // Our own picture of the provider's limits, so that they are waited for and not run into.
-  async #takeTokens(request: LimitedRequest): Promise<void> {
-    const { definition, ref } = this.#call;
-    const wanted = definition.http.limits
-      .filter((limit) => limit.appliesTo?.(request) !== false)
-      .map((limit) => ({
-        key:
-          limit.per === "app"
-            ? `provider:${definition.id}:${limit.name}`
-            : `provider:${definition.id}:${limit.name}:${this.#ctx.tenant}:${ref.connectorId}`,
-        bucket: limit,
-      }));
-    if (wanted.length === 0) return;
-    for (;;) {
-      const taken = await this.#ctx.rateLimiter.take(wanted);
-      if (taken.allowed) return;
-      if (!(await this.#pause(taken.retryAfterMs))) throw this.#limited(taken.retryAfterMs);
+  async #keep(
+    method: Method,
+    prepared: PreparedRequest,
+    answer: HttpResponse,
+    kept: KeptAnswer | undefined,
+  ): Promise<HttpResponse> {
+    const { cache, risk } = this.#call;
+    if (cache === undefined) return answer;
+    const now = this.#ctx.clock.now();
+    if (method !== "GET") {
+      if (risk !== "read") await cache.clear();
+      return answer;
     }
+    if (kept !== undefined && answer.status === 304) return cache.confirm(prepared, kept.response, answer, now);
+    await cache.keep(prepared, answer, now);
+    return answer;
+  }
+
+  // Our own picture of the provider's limits, so that they are waited for and not run into.
+  async #takeTokens(method: Method, path: string, { credential }: HeldCredential): Promise<void> {
+    const { definition, connectorId } = this.#call;
+    const { tenant, signal, rateLimiter } = this.#ctx;
+    const request = { method, path, authentication: credential.type };
+    const wanted = bucketsOf(definition.http.limits, request, { provider: definition.id, tenant, connectorId });
+    if (wanted.length === 0) return;
+    await this.#traffic.lines.inTurn(
+      wanted.map(({ key }) => `${key} ${tenant} ${connectorId}`).join(),
+      signal,
+      async () => {
+        for (;;) {
+          const taken = await rateLimiter.take(wanted);
+          if (taken.allowed) return;
+          if (!(await this.#pause(taken.retryAfterMs))) throw this.#limited(taken.retryAfterMs);
+        }
+      },
+    );
   }
 
   // The kernel's error promises that nothing has happened yet.
@@ -152,13 +242,13 @@ class Exchange {
       : new LimitExceeded({ limit: `provider ${provider}`, retryAfterMs });
   }
 
-  #read<Out>(answer: HttpResponse, method: Method, request: ProviderRequest<Out>): Out {
-    const { definition } = this.#call;
-    const { status } = answer;
-    if (status >= 300 && status < 400) throw new ProviderRedirected({ provider: definition.id, status });
-    const reason = definition.http.failure(answer, { method, url: answer.url });
-    if (status >= 400 || reason !== undefined)
-      throw new ProviderRefused({ provider: definition.id, status, ...(reason === undefined ? {} : { reason }) });
+  // What the last attempt met says more than that there is no other.
+  #closedOff(error: CircuitOpen, last: Last): unknown {
+    if (last !== undefined) return this.#failure(last.outcome, last.wait);
+    return this.#changed ? new ProviderFailed({ provider: error.details.provider, status: 0 }) : error;
+  }
+
+  #read<Out>(answer: HttpResponse, request: ProviderRequest<Out>): Out {
     const parsed = tryParse(request.schema, answer.bytes().length === 0 ? undefined : answer.json());
     if (parsed.ok) return parsed.value;
     const where = parsed.issues.slice(0, 3).map((issue) => issue.path || "the answer itself");
@@ -169,13 +259,9 @@ class Exchange {
   }
 
   #wait(outcome: Outcome, attempt: number): number {
-    if ("answer" in outcome) {
-      const { answer } = outcome;
-      const asked = retryAfter(answer, this.#ctx.clock.now()) ?? this.#call.definition.http.retryAfter(answer);
-      if (asked !== undefined) return asked;
-    }
+    const asked = "answer" in outcome ? outcome.verdict.retryAfterMs : undefined;
     const jitter = 0.5 + this.#ctx.random(1)[0]! / 512;
-    return BACKOFF_MS * 2 ** (attempt - 1) * jitter;
+    return asked ?? BACKOFF_MS * 2 ** (attempt - 1) * jitter;
   }
 
   // False when the wait would be too long to be worth it.
@@ -190,42 +276,16 @@ class Exchange {
     if ("error" in outcome) return outcome.error;
     const { id: provider } = this.#call.definition;
     const { status } = outcome.answer;
-    return status === 429
-      ? new ProviderLimited({ provider, retryAfterMs: Math.ceil(wait) })
-      : new ProviderFailed({ provider, status });
+    const { meaning, reason } = outcome.verdict;
+    switch (meaning) {
+      case "limited":
+        return new ProviderLimited({ provider, retryAfterMs: Math.ceil(wait) });
+      case "outage":
+        return new ProviderFailed({ provider, status });
+      case "elsewhere":
+        return new ProviderRedirected({ provider, status });
+      default:
+        return new ProviderRefused({ provider, status, ...(reason === undefined ? {} : { reason }) });
+    }
   }
-}
-
-type Outcome = { readonly answer: HttpResponse } | { readonly error: unknown };
-
-/** Statuses after which the same request may succeed. */
-function isPassing(status: number): boolean {
-  return status === 429 || status >= 500;
-}
-
-function credentialHeader(definition: ConnectorDefinition, credential: Credential): Record<string, string> {
-  if (credential.type === "oauth2") return { authorization: `Bearer ${credential.accessToken}` };
-  const { header, prefix } = definition.auth.apiKey ?? { header: "authorization", prefix: "Bearer " };
-  return { [header]: `${prefix}${credential.key}` };
-}
-
-// A path that was put together from a caller's text must not lead the credential elsewhere, nor to another resource
-// of the same provider: an id ".." is no id, and encodeURIComponent leaves it as it is.
-function below(baseUrl: string, path: string): URL {
-  const base = new URL(`${baseUrl}/`);
-  const url = new URL(baseUrl + path);
-  if (!path.startsWith("/") || url.origin !== base.origin || !url.pathname.startsWith(base.pathname))
-    throw new TypeError("A path of a provider's action must begin with a slash and stay below the base URL.");
-  if (DOT_SEGMENT.test(path.replace(/[?#].*$/s, "")))
-    throw new InvalidInput({
-      subject: "The address of the provider's action",
-      issues: [{ path: "", message: 'has "." or ".." for a part of it; an id may be neither' }],
-    });
-  return url;
-}
-
-const DOT_SEGMENT = /[/\\](?:\.|%2e){1,2}(?:[/\\]|$)/i;
-
-function lowerCase(headers: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }

@@ -1,5 +1,5 @@
-import { ProviderAnsweredGarbage } from "../kernel/port-errors.ts";
-import type { HttpResponse } from "../kernel/ports.ts";
+import { ProviderAnsweredGarbage } from "./port-errors.ts";
+import type { HttpResponse } from "./ports.ts";
 
 /** An answer of which everything is here already. */
 export class ReceivedResponse implements HttpResponse {
