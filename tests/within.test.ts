@@ -368,6 +368,21 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       }
     });
 
+    it("a role that `migrate` was not told of, and says so", async () => {
+      await database.pool.query(`CREATE ROLE "${database.name}_stranger" LOGIN`);
+      const client = await database.poolAs(`${database.name}_stranger`).connect();
+      await client.query("BEGIN");
+      await expect(app.as(ann).within(client, (acme) => acme.orders.list())).rejects.toMatchObject({
+        code: "store.not_migrated",
+        message: expect.stringContaining("this role may not use it"),
+      });
+      await client.query("ROLLBACK");
+      client.release();
+      // Nor may one that it was told of do what the relay does, or see a row.
+      await expect(shop.query("SELECT orders.outbox_read(NULL, 10)")).rejects.toMatchObject({ code: "42501" });
+      await expect(shop.query("SELECT * FROM orders.events")).rejects.toMatchObject({ code: "42501" });
+    });
+
     it("a context of the name", async () => {
       await expect(
         createArmature({

@@ -4,6 +4,8 @@ import type { HttpHandler } from "./http-exchange.ts";
 export interface FetchOptions {
   /** Path that the handler is mounted at, `/api`; requests must be below it. */
   readonly mountPath?: string | undefined;
+  /** Address that the connection comes from, where the host's server says so: what limits by address go by. */
+  readonly peerAddress?: ((request: Request) => string | undefined) | undefined;
   /** A host's own way to find out who calls, instead of API keys; undefined answers 401. */
   readonly authenticate?:
     | ((request: Request) => PrincipalInput | undefined | Promise<PrincipalInput | undefined>)
@@ -13,7 +15,7 @@ export interface FetchOptions {
 /** The handler for hosts that speak WHATWG `Request` and `Response`: Hono, Next.js, Deno, Bun. Never rejects. */
 export function toFetchHandler(
   handler: HttpHandler,
-  { mountPath = "", authenticate }: FetchOptions = {},
+  { mountPath = "", peerAddress, authenticate }: FetchOptions = {},
 ): (request: Request) => Promise<Response> {
   return async (request) => {
     const { pathname, search } = new URL(request.url);
@@ -23,6 +25,7 @@ export function toFetchHandler(
       url: pathname.startsWith(mountPath) ? pathname.slice(mountPath.length) + search : "/../",
       mountPath,
       headers: Object.fromEntries(request.headers),
+      peerAddress: peerAddress?.(request),
       body: request.body ?? undefined,
       signal: request.signal,
       authenticate: authenticate === undefined ? undefined : async () => authenticate(request),
