@@ -61,6 +61,23 @@ export async function migrate(pool: ConnectionPool, migration: Migration): Promi
   }
 }
 
+/**
+ * What `migrate` would do: the names of its steps, `connectors.aggregates`. Reads only.
+ *
+ * @throws {StoreNotMigrated} when this connection may not see what was done
+ */
+export async function pendingSteps(pool: ConnectionPool, migration: Migration): Promise<readonly string[]> {
+  const client = await connect(pool);
+  try {
+    const steps = await missingSteps(client, migration);
+    return steps.map(({ scope, name }) => (scope === "" ? name : `${scope}: ${name}`));
+  } catch (error) {
+    throw typedError(error, "armature", "migrate");
+  } finally {
+    client.release();
+  }
+}
+
 async function connect(pool: ConnectionPool): Promise<PoolClient> {
   try {
     return await pool.connect();

@@ -5,7 +5,7 @@ import { ArmatureError, type StoreAdapter } from "@armature/core";
 import { type ConnectionPool, Database } from "./database.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { StoreUnavailable } from "./errors.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, pendingSteps } from "./migrate.ts";
 import { roleOf } from "./postgres.ts";
 import { PostgresStore } from "./postgres-store.ts";
 import { rolesOf } from "./roles.ts";
@@ -39,6 +39,8 @@ export function pglite(options: PgliteOptions = {}): StoreAdapter {
     lasting: options.dataDir !== undefined,
     migrate: async (contexts) =>
       migrate(await pool(), { contexts, roles: rolesOf("armature"), appRole: await roleOf(database) }),
+    pendingMigration: async (contexts) =>
+      pendingSteps(await pool(), { contexts, roles: rolesOf("armature"), appRole: await roleOf(database) }),
     close: async () => {
       closed = true;
       const open = opened?.catch(() => undefined);

@@ -19,6 +19,7 @@ export interface Lifecycle {
   readonly embedded: boolean;
   readonly lasting: boolean;
   migrate(contexts: readonly StoredContext[]): Promise<void>;
+  pendingMigration(contexts: readonly StoredContext[]): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -48,6 +49,10 @@ export class PostgresStore extends TenantStore implements StoreAdapter {
 
   migrate(contexts: readonly StoredContext[]): Promise<void> {
     return this.#lifecycle.migrate(contexts);
+  }
+
+  pendingMigration(contexts: readonly StoredContext[]): Promise<readonly string[]> {
+    return this.#lifecycle.pendingMigration(contexts);
   }
 
   async ping(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { StoreAdapter } from "@armature/core";
 import { type ConnectionPool, Database } from "./database.ts";
 import { StoreUnavailable, typedError } from "./errors.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, pendingSteps } from "./migrate.ts";
 import { PostgresStore } from "./postgres-store.ts";
 import { rolesOf } from "./roles.ts";
 
@@ -40,6 +40,10 @@ export function postgres(options: PostgresOptions): StoreAdapter {
     migrate: async (contexts) => {
       const appRole = options.appRole ?? (await roleOf(database));
       await migrate(migrationPool, { contexts, roles, appRole, hostRoles: options.hostRoles });
+    },
+    pendingMigration: async (contexts) => {
+      const appRole = options.appRole ?? (await roleOf(database));
+      return pendingSteps(migrationPool, { contexts, roles, appRole });
     },
     close: async () => {
       closed = true;

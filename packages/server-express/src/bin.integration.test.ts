@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -129,6 +129,14 @@ describe("on PGlite", () => {
     expect([taken.code, taken.stdout]).toEqual([1, ""]);
     expect(taken.stderr).toMatch(/cannot listen on HOST 127\.0\.0\.1 and PORT \d+ \(EADDRINUSE\)\.\n$/);
 
+    const docs = await callAs(server.origin, "", "/docs", { key: null });
+    expect([docs.status, docs.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    expect(me.headers.get("ratelimit-policy")).toBe('"address";q=6000;w=60, "key";q=6000;w=60, "tenant";q=30000;w=60');
+    const looked = await run(["doctor"], { ...env, PORT: new URL(server.origin).port });
+    expect([looked.code, looked.stderr]).toEqual([0, ""]);
+    expect(looked.stdout).toMatch(/^ok +port +127\.0\.0\.1:\d+ is in use by a server that answers \/health$/m);
+    expect(looked.stdout).toMatch(/^warn store +The database directory .* is in use by process \d+/m);
+
     const locked = await run(["key", "create", "--tenant", "acme", "--user", "ann"], env);
     expect([locked.code, locked.stdout]).toEqual([1, ""]);
     expect(locked.stderr).toMatch(
@@ -140,6 +148,46 @@ describe("on PGlite", () => {
     expect(code).toBe(0);
     expect(log).toContain('"message":"stopped"');
     for (const secret of [ann, ARMATURE_KEY]) expect(log).not.toContain(secret);
+  });
+
+  test("a tenant is suspended and resumed, and a key is listed and revoked", { timeout: 60_000 }, async () => {
+    const says = async (args: readonly string[]) => (await run(args, env)).stdout.trim();
+    expect(JSON.parse(await says(["tenant", "show", "acme"]))).toMatchObject({ tenantId: "acme", status: "active" });
+    const suspended = await run(["tenant", "suspend", "acme", "--reason", "unpaid"], env);
+    expect(suspended.stderr).toBe('armature-server: The tenant "acme" is suspended.\n');
+    expect(JSON.parse(await says(["tenant", "show", "acme"]))).toMatchObject({ status: "suspended" });
+    const again = await run(["tenant", "suspend", "acme"], env);
+    expect([again.code, again.stdout]).toEqual([1, ""]);
+    await run(["tenant", "resume", "acme"], env);
+    const made = await says(["key", "create", "--tenant", "acme", "--service", "ci", "--role", "owner"]);
+    const listed = JSON.parse(await says(["key", "list", "--tenant", "acme", "--service", "ci"]));
+    expect([made.endsWith(listed.lastFour), listed.revokedAt]).toEqual([true, undefined]);
+    expect(JSON.stringify(listed)).not.toContain(made.split("_").at(-1));
+    expect((await run(["key", "revoke", listed.keyId, "--tenant", "acme"], env)).code).toBe(0);
+    expect(JSON.parse(await says(["key", "list", "--tenant", "acme", "--service", "ci"])).revokedAt).toBeDefined();
+  });
+
+  test("the doctor says what is well, and what to do about what is not", { timeout: 60_000 }, async () => {
+    const { code, stdout } = await run(["doctor", "--json"], { ...env, PORT: "0" });
+    const { ok, findings } = JSON.parse(stdout);
+    expect([code, ok]).toEqual([0, true]);
+    expect(findings.map(({ check, status }: Record<string, string>) => `${check} ${status}`)).toEqual(
+      ["config", "port", "disk", "migration", "store", "secrets", "bus"].map((check) => `${check} ok`),
+    );
+    const other = await run(["doctor"], { ...env, PORT: "0", ARMATURE_KEY: randomBytes(32).toString("base64") });
+    expect(other.code).toBe(1);
+    expect(other.stdout).toMatch(/^fail secrets .*\n +→ Give the ARMATURE_KEY that the data was made with\.$/m);
+    const wrong = await run(["doctor", "--json"], { ...env, PORT: "http" });
+    expect([wrong.code, JSON.parse(wrong.stdout)]).toMatchObject([78, { ok: false, findings: [{ check: "config" }] }]);
+  });
+
+  test("a mistake of ours is told in a sentence; its stack is for who asks for it", { timeout: 60_000 }, async () => {
+    const broken = { ...env, ARMATURE_CONFIG: join(folder, "broken.mjs") };
+    await writeFile(broken.ARMATURE_CONFIG, "export const contexts = [{ contract: null, handlers: {} }];");
+    const short = await run(["tenant", "show", "acme"], broken);
+    expect([short.code, short.stdout]).toEqual([1, ""]);
+    expect(short.stderr).toMatch(/^armature-server: .*\(LOG_LEVEL=debug shows where\.\)\n$/);
+    expect((await run(["tenant", "show", "acme"], { ...broken, LOG_LEVEL: "debug" })).stderr).toMatch(/\n +at /);
   });
 
   test("a second signal ends the process at once, whatever still runs", { timeout: 60_000 }, async () => {
@@ -165,8 +213,10 @@ describe("on PGlite", () => {
 
 const serverUrl = process.env["DATABASE_URL"] ?? "postgres://postgres@127.0.0.1:5432/test";
 
-async function onServer(statement: string): Promise<void> {
-  const client = new Client({ connectionString: serverUrl, connectionTimeoutMillis: 2_000 });
+const onServer = (statement: string) => onDatabase(serverUrl, statement);
+
+async function onDatabase(connectionString: string, statement: string): Promise<void> {
+  const client = new Client({ connectionString, connectionTimeoutMillis: 2_000 });
   await client.connect();
   try {
     await client.query(statement);
@@ -198,6 +248,9 @@ describe.skipIf(await withoutServer())("on PostgreSQL", () => {
     const early = await run(["tenant", "create", "acme"], env);
     expect([early.code, early.stdout]).toEqual([1, ""]);
     expect(early.stderr).toContain("Run armature-server migrate.");
+    const before = await run(["doctor"], { ...env, PORT: "0" });
+    expect(before.code).toBe(1);
+    expect(before.stdout).toMatch(/^fail migration +\d+ steps are missing .*\n +→ Run armature-server migrate\.$/m);
     for (let round = 0; round < 2; round += 1)
       expect(await run(["migrate"], env)).toEqual({
         code: 0,
@@ -205,6 +258,15 @@ describe.skipIf(await withoutServer())("on PostgreSQL", () => {
         stderr: "armature-server: The database is up to date.\n",
       });
     expect((await run(["tenant", "create", "acme"], env)).stdout).toBe("acme\n");
+    const { findings } = JSON.parse((await run(["doctor", "--json"], { ...env, PORT: "0" })).stdout);
+    expect(findings.map(({ check, status }: Record<string, string>) => `${check} ${status}`)).toEqual([
+      ...["config ok", "port ok", "store ok", "role warn", "clock ok", "tenancy ok", "migration ok", "permissions ok"],
+      ...["secrets ok", "bus ok"],
+    ]);
+    await onDatabase(url.href, "ALTER TABLE connectors.events NO FORCE ROW LEVEL SECURITY");
+    const open = await run(["doctor"], { ...env, PORT: "0" });
+    expect([open.code, open.stdout]).toEqual([1, expect.stringMatching(/^fail tenancy .* connectors\.events/m)]);
+    await onDatabase(url.href, "ALTER TABLE connectors.events FORCE ROW LEVEL SECURITY");
     const created = await run(["key", "create", "--tenant", "acme", "--user", "ann", "--role", "owner"], env);
     const server = await start(env);
     expect((await callAs(server.origin, created.stdout.trim(), "/me")).json.tenant).toBe("acme");

@@ -2,9 +2,20 @@
 import { readFileSync } from "node:fs";
 import { ArmatureError } from "@armature/core";
 import { z } from "zod";
-import { createKey, createTenant, ownerKey } from "./bin/administration.ts";
-import { help, readCommand } from "./bin/command-line.ts";
+import {
+  createKey,
+  createTenant,
+  listKeys,
+  ownerKey,
+  resumeTenant,
+  revokeKey,
+  showTenant,
+  suspendTenant,
+} from "./bin/administration.ts";
+import { readCommand } from "./bin/command-line.ts";
 import { CommandRefused } from "./bin/command-refused.ts";
+import { diagnose } from "./bin/doctor.ts";
+import { type Finding, fail, findingText } from "./bin/finding.ts";
 import { openApp } from "./bin/open-app.ts";
 import { serve } from "./bin/serve.ts";
 import { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
@@ -20,8 +31,9 @@ const { version } = z
 
 async function main(args: readonly string[]): Promise<void> {
   const command = readCommand(args);
-  if (command.name === "help") return print(help.trimEnd());
+  if (command.name === "help") return print(command.text);
   if (command.name === "version") return print(version);
+  if (command.name === "doctor") return runDoctor(command.json);
   const { config, warnings } = readConfig(process.env);
   if (command.name === "start") return serve(config, warnings, version);
   for (const warning of warnings) complain(warning);
@@ -34,10 +46,43 @@ async function main(args: readonly string[]): Promise<void> {
         await createTenant(app, command.tenant, command.displayName);
         if (command.owner === undefined) return print(command.tenant);
         return print(await createKey(app, ownerKey(command.tenant, command.owner)));
+      case "tenant show":
+        return print(JSON.stringify(await showTenant(app, command.tenant)));
+      case "tenant suspend":
+        await suspendTenant(app, command.tenant, command.reason);
+        return complain(`The tenant "${command.tenant}" is suspended.`);
+      case "tenant resume":
+        await resumeTenant(app, command.tenant);
+        return complain(`The tenant "${command.tenant}" is active again.`);
       case "key create":
         return print(await createKey(app, command.request));
+      case "key list":
+        for await (const key of listKeys(app, command.tenant, command.account)) print(JSON.stringify(key));
+        return;
+      case "key revoke":
+        await revokeKey(app, command.tenant, command.keyId);
+        return complain(`The API key "${command.keyId}" is revoked.`);
     }
   });
+}
+
+/** Findings as they are made for a person, or all of them as JSON for a program. */
+async function runDoctor(json: boolean): Promise<void> {
+  const findings: Finding[] = [];
+  const tell = (finding: Finding) => {
+    findings.push(finding);
+    if (!json) print(findingText(finding));
+  };
+  try {
+    const { config, warnings } = readConfig(process.env);
+    for await (const finding of diagnose(config, warnings)) tell(finding);
+    if (findings.some(({ status }) => status === "fail")) process.exitCode = 1;
+  } catch (error) {
+    if (!(error instanceof ConfigInvalid)) throw error;
+    for (const sentence of error.sentences) tell(fail("config", sentence, "See armature-server --help."));
+    process.exitCode = EX_CONFIG;
+  }
+  if (json) print(JSON.stringify({ ok: process.exitCode === undefined, findings }));
 }
 
 async function withApp(
@@ -76,7 +121,9 @@ function explain(error: unknown): number {
     complain(`${error.message}${hints[error.code] ?? ""}`);
     return 1;
   }
-  complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  // A stack is for who looks for a defect of ours.
+  const { stack, message = String(error) } = error instanceof Error ? error : {};
+  complain(process.env["LOG_LEVEL"] === "debug" ? (stack ?? message) : `${message} (LOG_LEVEL=debug shows where.)`);
   return 1;
 }
 

@@ -30,6 +30,13 @@ describe("the environment", () => {
         bodyLimit: 1024 * 1024,
         maxTimeoutMs: 120_000,
         shutdownTimeoutMs: 25_000,
+        docs: true,
+        compression: true,
+        requireIdempotencyKey: false,
+        corsOrigins: [],
+        trustedProxies: [],
+        rateLimits: { address: 6_000, failures: 30, key: 6_000, tenant: 30_000 },
+        hstsSeconds: 0,
       },
       warnings: [],
     });
@@ -52,6 +59,15 @@ describe("the environment", () => {
       BODY_LIMIT: "512kb",
       MAX_TIMEOUT_MS: "5000",
       SHUTDOWN_TIMEOUT_MS: "0",
+      API_DOCS: "false",
+      COMPRESSION: "false",
+      REQUIRE_IDEMPOTENCY_KEY: "true",
+      CORS_ORIGINS: "https://app.example.com, http://localhost:5173",
+      TRUSTED_PROXIES: "loopback, 10.0.0.0/8",
+      RATE_LIMIT_ADDRESS: "0",
+      RATE_LIMIT_FAILURES: "5",
+      RATE_LIMIT_KEY: "100",
+      RATE_LIMIT_TENANT: "1000",
     });
     expect(config).toEqual({
       host: "0.0.0.0",
@@ -72,6 +88,13 @@ describe("the environment", () => {
       bodyLimit: 512 * 1024,
       maxTimeoutMs: 5000,
       shutdownTimeoutMs: 0,
+      docs: false,
+      compression: false,
+      requireIdempotencyKey: true,
+      corsOrigins: ["https://app.example.com", "http://localhost:5173"],
+      trustedProxies: ["loopback", "10.0.0.0/8"],
+      rateLimits: { address: 0, failures: 5, key: 100, tenant: 1000 },
+      hstsSeconds: 15_552_000,
     });
   });
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type logLevels, variables } from "./config-variables.ts";
 
 /** What the reference server is started with. */
 export interface ServerConfig {
@@ -26,6 +27,15 @@ export interface ServerConfig {
   readonly bodyLimit: number;
   readonly maxTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
+  readonly docs: boolean;
+  readonly compression: boolean;
+  readonly requireIdempotencyKey: boolean;
+  /** Origins whose pages may call the API. */
+  readonly corsOrigins: readonly string[] | "*";
+  readonly trustedProxies: readonly string[];
+  /** Requests a minute; 0 is any number. */
+  readonly rateLimits: Readonly<Record<"address" | "failures" | "key" | "tenant", number>>;
+  readonly hstsSeconds: number;
 }
 
 /** The environment is not one to start with. Its sentences name variables and never quote their values. */
@@ -38,72 +48,6 @@ export class ConfigInvalid extends Error {
     this.sentences = sentences;
   }
 }
-
-const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
-
-/** A variable: what it must be, an example, and how its text is read. Undefined text is no value of it. */
-function variable<T>(must: string, example: string, read: (text: string) => T | undefined) {
-  return { must, example, read };
-}
-
-const whole = (min: number, max: number, example: string) =>
-  variable(`must be a whole number from ${min} to ${max}`, example, (text) =>
-    /^\d{1,10}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined,
-  );
-
-const origins = (example: string) =>
-  variable("must be origins (scheme, host and port) with commas between them", example, (text) => {
-    const list = text.split(",").map((each) => originOf(each.trim()));
-    return list.includes(undefined) ? undefined : (list as string[]);
-  });
-
-const variables = {
-  PORT: whole(0, 65_535, "3000"),
-  HOST: variable("must be a host name or address to listen on", "127.0.0.1", (text) =>
-    /^[A-Za-z0-9.:_-]+$/.test(text) ? text : undefined,
-  ),
-  PUBLIC_URL: variable(
-    "must be the http or https address that clients use, without a query string",
-    "https://api.example.com",
-    (text) => {
-      const url = urlOf(text, ["http:", "https:"]);
-      return url === undefined || url.search !== "" || url.hash !== "" || url.username !== "" || url.password !== ""
-        ? undefined
-        : url.href.replace(/\/+$/, "");
-    },
-  ),
-  DATABASE_URL: variable(
-    "must be a PostgreSQL address",
-    "postgres://armature:password@127.0.0.1:5432/armature",
-    (text) => (urlOf(text, ["postgres:", "postgresql:"]) === undefined ? undefined : text),
-  ),
-  MIGRATION_DATABASE_URL: variable(
-    "must be the PostgreSQL address of a role that may create schemas and roles",
-    "postgres://admin:password@127.0.0.1:5432/armature",
-    (text) => (urlOf(text, ["postgres:", "postgresql:"]) === undefined ? undefined : text),
-  ),
-  DATABASE_POOL_SIZE: whole(1, 1000, "10"),
-  DATA_DIR: variable("must be a directory", "./armature-data", (text) => text),
-  ARMATURE_KEY: variable("must be 32 bytes in base64", "the output of `openssl rand -base64 32`", (text) =>
-    isKey(text) ? text : undefined,
-  ),
-  ARMATURE_CONFIG: variable("must be the path of a module", "./armature.config.ts", (text) => text),
-  ALLOWED_ORIGINS: origins("http://127.0.0.1:4000,http://crm.internal:8080"),
-  RETURN_ORIGINS: origins("https://app.example.com"),
-  ALLOW_SECRET_REVEAL: variable("must be true or false", "false", (text) =>
-    text === "true" || text === "false" ? text === "true" : undefined,
-  ),
-  LOG_LEVEL: variable(`must be one of ${logLevels.join(", ")}`, "info", (text) =>
-    logLevels.find((level) => level === text),
-  ),
-  BODY_LIMIT: variable("must be a number of bytes, or of kb or mb, up to 100mb", "1mb", (text) => {
-    const [, number, unit = ""] = /^(\d{1,9})(kb|mb)?$/i.exec(text) ?? [];
-    const bytes = Number(number) * ({ "": 1, kb: 1024, mb: 1024 * 1024 }[unit.toLowerCase()] ?? Number.NaN);
-    return bytes >= 1 && bytes <= 100 * 1024 * 1024 ? bytes : undefined;
-  }),
-  MAX_TIMEOUT_MS: whole(1, 86_400_000, "120000"),
-  SHUTDOWN_TIMEOUT_MS: whole(0, 3_600_000, "25000"),
-};
 
 type Variables = typeof variables;
 type Read = { readonly [K in keyof Variables]?: NonNullable<ReturnType<Variables[K]["read"]>> };
@@ -151,11 +95,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   ];
   if (problems.length > 0) throw new ConfigInvalid(problems);
   const { HOST: host = "127.0.0.1", PORT: port = 3000 } = read;
+  const publicUrl = read.PUBLIC_URL ?? `http://${isAnyAddress(host) ? "localhost" : inUrl(host)}:${port}`;
   return {
     config: {
       host,
       port,
-      publicUrl: read.PUBLIC_URL ?? `http://${isAnyAddress(host) ? "localhost" : inUrl(host)}:${port}`,
+      publicUrl,
       store:
         read.DATABASE_URL === undefined
           ? { type: "pglite", dataDir: read.DATA_DIR ?? "./armature-data" }
@@ -174,25 +119,24 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
       bodyLimit: read.BODY_LIMIT ?? 1024 * 1024,
       maxTimeoutMs: read.MAX_TIMEOUT_MS ?? 120_000,
       shutdownTimeoutMs: read.SHUTDOWN_TIMEOUT_MS ?? 25_000,
+      docs: read.API_DOCS ?? true,
+      compression: read.COMPRESSION ?? true,
+      requireIdempotencyKey: read.REQUIRE_IDEMPOTENCY_KEY ?? false,
+      corsOrigins: read.CORS_ORIGINS ?? [],
+      trustedProxies: read.TRUSTED_PROXIES ?? [],
+      rateLimits: {
+        address: read.RATE_LIMIT_ADDRESS ?? 6_000,
+        failures: read.RATE_LIMIT_FAILURES ?? 30,
+        key: read.RATE_LIMIT_KEY ?? 6_000,
+        tenant: read.RATE_LIMIT_TENANT ?? 30_000,
+      },
+      hstsSeconds: read.HSTS_SECONDS ?? (publicUrl.startsWith("https:") ? HALF_A_YEAR_S : 0),
     },
     warnings: unknownNames(Object.keys(env)),
   };
 }
 
-function isKey(text: string): boolean {
-  const bytes = Buffer.from(text, "base64");
-  return bytes.byteLength === 32 && bytes.toString("base64").replace("=", "") === text.replace("=", "");
-}
-
-function urlOf(text: string, protocols: readonly string[]): URL | undefined {
-  const url = URL.parse(text);
-  return url !== null && protocols.includes(url.protocol) && url.hostname !== "" ? url : undefined;
-}
-
-function originOf(text: string): string | undefined {
-  const url = urlOf(text, ["http:", "https:"]);
-  return url !== undefined && url.href === `${url.origin}/` ? url.origin : undefined;
-}
+const HALF_A_YEAR_S = 15_552_000;
 
 function isAnyAddress(host: string): boolean {
   return host === "0.0.0.0" || host === "::";

@@ -1,11 +1,13 @@
 import type { Lease } from "./ports.ts";
-import type { Store } from "./store.ts";
+import type { Store, StoredContext } from "./store.ts";
 
 /** What a store's package offers: the store, and leases kept in the same place. */
 export interface StoreAdapter extends Store {
   readonly lease: Lease;
   /** Runs inside this process and is nobody else's: `createArmature` migrates it by itself. */
   readonly embedded: boolean;
+  /** What `migrate` would do, as names of its steps; nothing when it is missing, or all is done. Changes nothing. */
+  pendingMigration?(contexts: readonly StoredContext[]): Promise<readonly string[]>;
   /** Outlives this process: what seals the secrets in it must too. */
   readonly lasting: boolean;
   /**

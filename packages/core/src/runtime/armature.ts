@@ -150,6 +150,8 @@ export interface Armature<X extends readonly ContextDefinition[] = readonly Cont
   oauthCallback(parameters: URLSearchParams): Promise<CallbackResult>;
   /** Creates or upgrades what the contexts need in the store. Embedded stores are migrated at the start. */
   migrate(): Promise<void>;
+  /** What `migrate` would do, as names of its steps. Changes nothing. */
+  pendingMigration(): Promise<readonly string[]>;
   /** Whether store, bus and secrets answer. Throws what is wrong. */
   ready(): Promise<void>;
   /** Listens to what happens in this process: for caches, tests and metrics. */

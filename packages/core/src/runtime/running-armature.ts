@@ -49,13 +49,11 @@ const callbackParameters = z.object({
 export async function runningArmature(parts: Parts): Promise<Armature> {
   const { options, ports, pipeline, contexts } = parts;
   const { store, clock } = ports;
-  const migrate = () =>
-    store.migrate(
-      contexts.map(({ contract, aggregates }) => ({
-        name: contract.name,
-        aggregates: aggregates.map(({ definition }) => ({ type: definition.type, index: definition.index })),
-      })),
-    );
+  const stored = contexts.map(({ contract, aggregates }) => ({
+    name: contract.name,
+    aggregates: aggregates.map(({ definition }) => ({ type: definition.type, index: definition.index })),
+  }));
+  const migrate = () => store.migrate(stored);
   if (store.embedded) await migrate();
 
   const relayOptions = options.relay ?? {};
@@ -144,6 +142,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     authenticate: (apiKey) => parts.authenticator.authenticate(apiKey),
     oauthCallback: (parameters) => oauthCallback(parts.signer, calls, parameters),
     migrate,
+    pendingMigration: async () => (await store.pendingMigration?.(stored)) ?? [],
     async ready() {
       await Promise.all([store.ping(), ports.bus.ping(), ports.secrets.ping()]);
     },

@@ -60,3 +60,35 @@ async function rolesOf(
     throw error;
   }
 }
+
+/** A tenant as its own `GET /tenant` shows it. */
+export function showTenant(app: Armature, tenant: string): Promise<object> {
+  return inTenant(app, tenant).identity.getTenant();
+}
+
+export async function suspendTenant(app: Armature, tenant: string, reason: string | undefined): Promise<void> {
+  await inTenant(app, tenant).identity.suspendTenant(reason === undefined ? {} : { reason });
+}
+
+export async function resumeTenant(app: Armature, tenant: string): Promise<void> {
+  await inTenant(app, tenant).identity.resumeTenant();
+}
+
+/** Every API key of an account, the revoked ones too; none of them holds its secret. */
+export async function* listKeys(
+  app: Armature,
+  tenant: string,
+  { type, id }: KeyRequest["account"],
+): AsyncIterable<object> {
+  const { identity } = inTenant(app, tenant);
+  for (let after: string | undefined; ; ) {
+    const page = await identity.listApiKeys({ accountType: type, accountId: id, limit: 200, after });
+    yield* page.items;
+    if (page.next === undefined) return;
+    after = page.next;
+  }
+}
+
+export async function revokeKey(app: Armature, tenant: string, keyId: string): Promise<void> {
+  await inTenant(app, tenant).identity.revokeApiKey({ keyId: keyId as `key_${string}` });
+}

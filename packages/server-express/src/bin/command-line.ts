@@ -1,53 +1,25 @@
 import { parseArgs } from "node:util";
 import type { KeyRequest } from "./administration.ts";
 import { CommandRefused } from "./command-refused.ts";
+import { type CommandName, commands, helpText, isCommand } from "./commands.ts";
+
+type Account = KeyRequest["account"];
 
 export type Command =
-  | { readonly name: "start" }
-  | { readonly name: "migrate" }
-  | { readonly name: "help" }
-  | { readonly name: "version" }
+  | { readonly name: "start" | "migrate" | "version" }
+  | { readonly name: "help"; readonly text: string }
+  | { readonly name: "doctor"; readonly json: boolean }
   | {
       readonly name: "tenant create";
       readonly tenant: string;
       readonly displayName: string | undefined;
       readonly owner: string | undefined;
     }
-  | { readonly name: "key create"; readonly request: KeyRequest };
-
-export const help = `armature-server [start]
-    Runs the server until SIGTERM or SIGINT.
-
-armature-server migrate
-    Creates or upgrades what the contexts need in the database. PGlite is migrated by every command.
-
-armature-server tenant create <id> [--name <name>] [--owner <user>]
-    Creates a tenant and prints its id. With --owner it also creates that user as the owner, and prints an API key
-    instead, once.
-
-armature-server key create --tenant <id> (--user <id> | --service <id>)
-                           [--role <role>] [--limited-to <permission,…>] [--name <name>]
-    Makes an API key and prints it, once. A user or service account that does not exist is created with --role.
-
-armature-server --help | --version
-
-Variables:
-    ARMATURE_KEY             seals every secret: 32 bytes in base64 (openssl rand -base64 32). Needed.
-    DATABASE_URL             PostgreSQL; or
-    DATA_DIR                 where the embedded PGlite keeps its data (./armature-data)
-    MIGRATION_DATABASE_URL   PostgreSQL, as a role that may migrate, where DATABASE_URL's may not
-    DATABASE_POOL_SIZE       connections to PostgreSQL (10)
-    HOST, PORT               where to listen (127.0.0.1, 3000)
-    PUBLIC_URL               where browsers and clients reach the server (http://HOST:PORT)
-    ARMATURE_CONFIG          a module that exports connectors, contexts, allowedOrigins
-    ALLOWED_ORIGINS          origins that connectors may call although they are private
-    RETURN_ORIGINS           origins that the OAuth callback may send a browser on to
-    ALLOW_SECRET_REVEAL      whether secrets can be read back through the API (false)
-    BODY_LIMIT               longest request body (1mb)
-    MAX_TIMEOUT_MS           longest time a client may ask for (120000)
-    SHUTDOWN_TIMEOUT_MS      how long requests under way may take at the end (25000)
-    LOG_LEVEL                debug, info, warn, error or silent (info)
-`;
+  | { readonly name: "tenant show" | "tenant resume"; readonly tenant: string }
+  | { readonly name: "tenant suspend"; readonly tenant: string; readonly reason: string | undefined }
+  | { readonly name: "key create"; readonly request: KeyRequest }
+  | { readonly name: "key list"; readonly tenant: string; readonly account: Account }
+  | { readonly name: "key revoke"; readonly tenant: string; readonly keyId: string };
 
 /**
  * Reads the command line.
@@ -56,34 +28,53 @@ Variables:
  */
 export function readCommand(args: readonly string[]): Command {
   const { values, positionals } = parse(args);
-  if (values.help === true) return { name: "help" };
+  const { name, rest } = commandOf(positionals);
+  if (values.help === true) return { name: "help", text: positionals.length === 0 ? helpText() : helpText(name) };
   if (values.version === true) return { name: "version" };
-  const command = positionals.slice(0, 2).join(" ");
-  switch (command) {
-    case "":
+  const wanted = commands[name];
+  // What a command does not read was meant for something.
+  const extra = Object.keys(values).find((option) => !(wanted.options as readonly string[]).includes(option));
+  if (extra !== undefined) throw wrong(`--${extra} means nothing here.`);
+  if (rest.length > wanted.arguments.length) throw wrong(`"${rest[wanted.arguments.length]}" means nothing here.`);
+  if (rest.length < wanted.arguments.length) throw wrong(`${name} needs ${wanted.arguments[rest.length]}.`);
+  const [argument = ""] = rest;
+  switch (name) {
     case "start":
     case "migrate":
-      only(values, positionals, command.split(" ").length, []);
-      return { name: command === "migrate" ? "migrate" : "start" };
-    case "tenant create": {
-      only(values, positionals, 3, ["name", "owner"]);
-      const tenant = positionals[2];
-      if (tenant === undefined) throw wrong("tenant create needs the tenant's id.");
-      return { name: "tenant create", tenant, displayName: values.name, owner: values.owner };
-    }
+      return { name };
+    case "doctor":
+      return { name, json: values.json ?? false };
+    case "tenant create":
+      return { name, tenant: argument, displayName: values.name, owner: values.owner };
+    case "tenant show":
+    case "tenant resume":
+      return { name, tenant: argument };
+    case "tenant suspend":
+      return { name, tenant: argument, reason: values.reason };
     case "key create":
-      only(values, positionals, 2, ["tenant", "user", "service", "role", "limited-to", "name"]);
-      return { name: "key create", request: keyRequest(values) };
-    default:
-      throw wrong(`There is no command "${positionals.join(" ")}".`);
+      return { name, request: keyRequest(values) };
+    case "key list":
+      return { name, tenant: tenantOf(name, values), account: accountOf(name, values) };
+    case "key revoke":
+      return { name, tenant: tenantOf(name, values), keyId: argument };
   }
+}
+
+function commandOf(positionals: readonly string[]): { readonly name: CommandName; readonly rest: readonly string[] } {
+  const [first = "start", second = ""] = positionals;
+  const two = `${first} ${second}`;
+  if (isCommand(two)) return { name: two, rest: positionals.slice(2) };
+  if (isCommand(first)) return { name: first, rest: positionals.slice(1) };
+  throw wrong(`There is no command "${positionals.join(" ")}".`);
 }
 
 const options = {
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
+  json: { type: "boolean" },
   name: { type: "string" },
   owner: { type: "string" },
+  reason: { type: "string" },
   tenant: { type: "string" },
   user: { type: "string" },
   service: { type: "string" },
@@ -95,27 +86,31 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (error) {
-    throw wrong((error as Error).message, error);
+    // Node goes on with advice that is none of ours.
+    const [sentence] = (error as Error).message.split(". ");
+    throw wrong(`${sentence!.replace(/\.$/, "")}.`, error);
   }
 }
 
 type Values = ReturnType<typeof parse>["values"];
 
 function keyRequest(values: Values): KeyRequest {
-  const { tenant, user, service, role, name = "armature-server" } = values;
-  if (tenant === undefined) throw wrong("key create needs --tenant.");
-  const id = user ?? service;
-  if (id === undefined || (user !== undefined && service !== undefined))
-    throw wrong("key create needs --user or --service, and one of them only.");
+  const { role, name = "armature-server" } = values;
   const limits = values["limited-to"]?.flatMap((list) => list.split(",")).map((each) => each.trim());
-  return { tenant, account: { type: user === undefined ? "service" : "user", id }, role, limitedTo: limits, name };
+  const command = "key create";
+  return { tenant: tenantOf(command, values), account: accountOf(command, values), role, limitedTo: limits, name };
 }
 
-// An option that a command does not read was meant for something.
-function only(values: Values, positionals: readonly string[], count: number, allowed: readonly string[]): void {
-  const extra = Object.keys(values).find((name) => !allowed.includes(name));
-  if (extra !== undefined) throw wrong(`--${extra} means nothing here.`);
-  if (positionals.length > count) throw wrong(`"${positionals[count]}" means nothing here.`);
+function tenantOf(command: CommandName, { tenant }: Values): string {
+  if (tenant === undefined) throw wrong(`${command} needs --tenant.`);
+  return tenant;
+}
+
+function accountOf(command: CommandName, { user, service }: Values): Account {
+  const id = user ?? service;
+  if (id === undefined || (user !== undefined && service !== undefined))
+    throw wrong(`${command} needs --user or --service, and one of them only.`);
+  return { type: user === undefined ? "service" : "user", id };
 }
 
 function wrong(sentence: string, cause?: unknown): CommandRefused {

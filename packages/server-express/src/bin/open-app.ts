@@ -1,5 +1,6 @@
 import { pglite, postgres } from "@armature/adapter-postgres";
-import { type Armature, createArmature, type Logger, type StoreAdapter } from "@armature/core";
+import { type Armature, createArmature, type Logger, type RateLimiter, type StoreAdapter } from "@armature/core";
+import { InMemoryRateLimiter } from "@armature/core/in-memory";
 import { Pool } from "pg";
 import type { ServerConfig } from "../config.ts";
 import { loadHostModule } from "./host-module.ts";
@@ -7,6 +8,8 @@ import { loadHostModule } from "./host-module.ts";
 /** An app on the configured store, and how to end it with everything that was opened for it. */
 export interface OpenedApp {
   readonly app: Armature;
+  /** The buckets of the app's limits, for the server's own. */
+  readonly rateLimiter: RateLimiter;
   close(): Promise<void>;
 }
 
@@ -21,9 +24,11 @@ export async function openApp(
 ): Promise<OpenedApp> {
   const host = await loadHostModule(config.hostModule);
   const { store, end } = openStore(config.store);
+  const rateLimiter = new InMemoryRateLimiter();
   try {
     const app = await createArmature({
       store,
+      rateLimiter,
       keyEncryptionKey: config.key,
       connectors: host.connectors,
       contexts: host.contexts,
@@ -36,6 +41,7 @@ export async function openApp(
     });
     return {
       app,
+      rateLimiter,
       close: async () => {
         await app.close();
         await end();

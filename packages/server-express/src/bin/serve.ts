@@ -1,3 +1,4 @@
+import type { Bucket } from "@armature/core";
 import type { ServerConfig } from "../config.ts";
 import { pinoLogger } from "../pino-logger.ts";
 import { startServer } from "../server.ts";
@@ -27,6 +28,13 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
       maxTimeoutMs: config.maxTimeoutMs,
       shutdownTimeoutMs: config.shutdownTimeoutMs,
       openapi: { version, serverUrl: config.publicUrl },
+      docs: config.docs,
+      compression: config.compression,
+      requireIdempotencyKey: config.requireIdempotencyKey,
+      cors: config.corsOrigins.length === 0 ? undefined : { origins: config.corsOrigins },
+      trustedProxies: config.trustedProxies,
+      hstsSeconds: config.hstsSeconds,
+      rateLimits: { limiter: opened.rateLimiter, ...bucketsOf(config.rateLimits) },
     });
   } catch (error) {
     await opened.close();
@@ -50,4 +58,11 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
   process.on("SIGINT", end);
   logger.info("listening", { origin: running.origin, publicUrl: config.publicUrl, version, store: config.store.type });
   await opened.app.ready().catch((error: unknown) => logger.warn("Not ready yet", { error: String(error) }));
+}
+
+const MINUTE_MS = 60_000;
+
+function bucketsOf(limits: ServerConfig["rateLimits"]): Partial<Record<keyof typeof limits, Bucket>> {
+  const set = Object.entries(limits).filter(([, perMinute]) => perMinute > 0);
+  return Object.fromEntries(set.map(([name, capacity]) => [name, { capacity, refillMs: MINUTE_MS }]));
 }
