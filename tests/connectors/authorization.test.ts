@@ -1,5 +1,6 @@
 import { createHash, createHmac } from "node:crypto";
 import {
+  type Armature,
   AuthenticationUnsupported,
   AuthorizationInvalid,
   AuthorizationRefused,
@@ -392,5 +393,29 @@ describe("a connection with an API key", () => {
     await expect(connectors.connectWithApiKey({ provider: "x", apiKey })).rejects.toThrow(ProviderUnknown);
     const { items } = await connectors.providers();
     expect(items.map(({ id, authentication }) => [id, authentication])).toEqual([[provider, ["oauth2"]]]);
+  });
+});
+
+describe("where a browser is sent", () => {
+  const asking = (app: Armature) => (given: { redirectUri?: string; returnTo?: string }) =>
+    app.as({ tenant: "acme", user: "ann" }).connectors.authorize({ provider, ...given });
+
+  test("is the host's own callback or one of an origin that it has listed", async () => {
+    const authorize = asking(await sandbox.start({ redirectOrigins: ["https://app.example"] }));
+    for (const good of [redirectUri, "https://app.example/elsewhere"]) await authorize({ redirectUri: good });
+    for (const bad of ["https://app.example.evil.example/x", "http://app.example/x", "https://evil.example/"])
+      await expect(authorize({ redirectUri: bad }), bad).rejects.toThrow(InvalidInput);
+    const unlisted = asking(await sandbox.start());
+    await unlisted({ redirectUri });
+    await expect(unlisted({ redirectUri: "https://app.example/x" })).rejects.toThrow(InvalidInput);
+  });
+
+  test("holds no user name and no password", async () => {
+    const authorize = asking(await sandbox.start({ redirectOrigins: ["https://app.example"] }));
+    await authorize({ returnTo: "https://host.example/done" });
+    for (const user of ["ann@", "ann:word@", ":word@"]) {
+      await expect(authorize({ returnTo: `https://${user}host.example/` })).rejects.toThrow(InvalidInput);
+      await expect(authorize({ redirectUri: `https://${user}app.example/` })).rejects.toThrow(InvalidInput);
+    }
   });
 });

@@ -53,6 +53,11 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly allowedOrigins?: readonly string[];
   /** Where providers send a browser back to; may be given per authorization. */
   readonly oauthRedirectUri?: string;
+  /**
+   * Origins that an authorization may name as its callback, beside that of `oauthRedirectUri`. With neither, any: then
+   * what is registered with the provider is the only bound.
+   */
+  readonly redirectOrigins?: readonly string[];
   /** Where the OAuth callback may send the browser afterwards, by origin. */
   readonly returnOrigins?: readonly string[];
   /** Whether `secrets.reveal` may return plaintext. Default false. */

@@ -170,6 +170,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       background: background.track,
       cache: options.cache ?? new InMemoryCache({ clock: ports.clock }),
       redirectUri: options.oauthRedirectUri,
+      redirectOrigins: options.redirectOrigins,
       returnOrigins: options.returnOrigins ?? [],
     }),
     auditOver(ports.store),

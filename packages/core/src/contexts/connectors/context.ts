@@ -47,6 +47,8 @@ export interface ConnectorsOptions {
   readonly cache: Cache;
   /** The callback that providers send browsers back to, where an authorization names none. */
   readonly redirectUri: string | undefined;
+  /** Origins that an authorization may name as its callback; any when undefined, and no callback is configured. */
+  readonly redirectOrigins: readonly string[] | undefined;
   /** Origins that the callback may send a browser on to. */
   readonly returnOrigins: readonly string[];
 }
@@ -58,6 +60,11 @@ const READING = { risk: "read", idempotency: "natural" } as const;
 
 /** Tenants' connections to providers, and the actions that run through them. */
 export function connectorsContext(options: ConnectorsOptions) {
+  const configured = options.redirectUri === undefined ? [] : [new URL(options.redirectUri).origin];
+  const redirectOrigins =
+    options.redirectOrigins === undefined && configured.length === 0
+      ? undefined
+      : [...configured, ...(options.redirectOrigins ?? [])];
   const traffic = { circuits: new Circuits(), lines: new Lines() };
   const tokens = new TokenKeeper(options.detached, options.background);
   const providers = new Map(options.providers.map((definition) => [definition.id, definition]));
@@ -159,9 +166,13 @@ export function connectorsContext(options: ConnectorsOptions) {
         const redirectUri = input.redirectUri ?? options.redirectUri;
         if (redirectUri === undefined)
           throw invalid("redirectUri", "is needed: the host has configured no callback of its own");
-        const returnTo = input.returnTo;
+        const { returnTo } = input;
+        if (redirectOrigins !== undefined && !redirectOrigins.includes(new URL(redirectUri).origin))
+          throw invalid("redirectUri", "is not of an origin that the host allows");
         if (returnTo !== undefined && !options.returnOrigins.includes(new URL(returnTo).origin))
           throw invalid("returnTo", "is not of an origin that the host allows");
+        for (const [name, address] of Object.entries({ redirectUri, returnTo }))
+          if (address !== undefined && holdsUser(address)) throw invalid(name, "holds a user name or a password");
         const connector =
           input.connectorId === undefined
             ? ctx.add(new Connector(ctx.newId("con")))
@@ -358,6 +369,11 @@ function partyOf({ actor, onBehalfOf }: Principal): Party | undefined {
 
 function hash(nonce: string): string {
   return createHash("sha256").update(nonce).digest("base64url");
+}
+
+function holdsUser(address: string): boolean {
+  const { username, password } = new URL(address);
+  return username !== "" || password !== "";
 }
 
 function invalid(path: string, message: string): InvalidInput {
