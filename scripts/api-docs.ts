@@ -7,7 +7,29 @@ import { Application, type TypeDocOptions } from "typedoc";
 import { importName, publicPackages, root } from "./public-packages.ts";
 
 /** Parts of a public signature that a host has no use for by name: steps of a computed type, and schemas behind one. */
-const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {};
+const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
+  "@armature/connectors": ["CommonOptions", "OAuthOptions", "PrivateAppOptions", "contact"],
+  "@armature/core": [
+    "AnyEvent",
+    "Arguments",
+    "AtomicOf",
+    "Awaitable",
+    "ClientsOf",
+    "ContractOf",
+    "EventsOf",
+    "Handler",
+    "Reach",
+    "Sendable",
+    "Testable",
+    "TokenEndpointOptions",
+    "WithheldBy",
+    "__class",
+    "connectorView",
+    "json",
+    "providerView",
+    "reauthorizationReason",
+  ],
+};
 
 const entries = publicPackages().flatMap(({ directory, manifest }) =>
   Object.entries(manifest.exports).map(([subpath, { "@armature/source": source }]) => {
