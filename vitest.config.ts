@@ -2,7 +2,7 @@ import { configDefaults, defineConfig } from "vitest/config";
 
 const conditions = ["@armature/source"];
 
-const all = ["packages/*/src/**/*.test.ts", "examples/**/*.test.ts", "tests/**/*.test.ts"];
+const all = ["packages/*/src/**/*.test.ts", "examples/**/*.test.ts", "benchmarks/**/*.test.ts", "tests/**/*.test.ts"];
 
 // These look at what is built and packed: `pnpm test:packages`.
 const packed = ["tests/packages/**"];
