@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { root } from "../../scripts/public-packages.ts";
@@ -50,6 +50,10 @@ const BESIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   pg: { "@types/pg": "8.23.1" },
   vitest: { vite: "^8.0.0" },
 };
+
+const repository: Readonly<Record<string, string | undefined>> = (
+  JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { devDependencies: Record<string, string> }
+).devDependencies;
 
 /** One host for each package, with the code of its page; and one with all of them, with the code of the other pages. */
 export function hosts(tarballs: readonly Tarball[]): readonly Host[] {
@@ -113,6 +117,10 @@ export async function makeHosts(scratch: string, tarballs: readonly Tarball[]): 
       dependencies: dependencies(words, tarballs),
     });
   }
+  // What a guide uses beside our packages, it names to install, or this repository has it for the same guide's test.
+  for (const { code } of hosts(tarballs).at(-1)!.snippets)
+    for (const [, name] of code.matchAll(/from "((?:@[^/"]+\/)?[^/":]+)[^":]*"/g))
+      if (name !== undefined && repository[name] !== undefined) everything.add(name);
   const all = dependencies([...everything], tarballs);
   write(path.join(isolated, "all"), "package.json", { private: true, type: "module", dependencies: all });
   write(folderOf(scratch, "flat"), "package.json", {
@@ -153,7 +161,8 @@ function dependencies(words: readonly string[], tarballs: readonly Tarball[]): R
   const named = words.flatMap((word): (readonly [string, string])[] => {
     const own = tarballs.find(({ manifest }) => manifest.name === word);
     if (own !== undefined) return [[word, `file:${own.file}`]];
-    const range = tarballs.map(({ manifest }) => manifest.peerDependencies?.[word]).find((each) => each !== undefined);
+    const peer = tarballs.map(({ manifest }) => manifest.peerDependencies?.[word]).find((each) => each !== undefined);
+    const range = peer ?? repository[word];
     if (range === undefined) throw new Error(`A README says to install ${word}, which is no peer of any package.`);
     return [[word, range], ...Object.entries(BESIDE[word] ?? {})];
   });
