@@ -108,9 +108,12 @@ export function queryFunctions(context: string): readonly FunctionText[] {
     }),
     forTenant(`${schema}.list_audit`, "p_query jsonb", {
       declare: `
-  conditions text := 'tenant = $1';`,
+  conditions text := 'tenant = $1';
+  ascending boolean := p_query ->> 'direction' = 'asc';`,
       body: `
-  IF p_query ? 'after' THEN conditions := conditions || ' AND id < ($2 ->> ''after'')'; END IF;
+  IF p_query ? 'after' THEN
+    conditions := conditions || format(' AND id %s ($2 ->> ''after'')', CASE WHEN ascending THEN '>' ELSE '<' END);
+  END IF;
   IF p_query ? 'actorId' THEN conditions := conditions || ' AND actor_id = ($2 ->> ''actorId'')'; END IF;
   IF p_query ? 'operation' THEN conditions := conditions || ' AND operation = ($2 ->> ''operation'')'; END IF;
   IF p_query ? 'outcome' THEN conditions := conditions || ' AND outcome = ($2 ->> ''outcome'')'; END IF;
@@ -118,7 +121,8 @@ export function queryFunctions(context: string): readonly FunctionText[] {
   IF p_query ? 'until' THEN conditions := conditions || ' AND time < ($2 ->> ''until'')::timestamptz'; END IF;
   EXECUTE format('SELECT coalesce(json_agg(page.entry), ''[]'')::text FROM (
       SELECT ${auditRow(context, "audit").replaceAll("'", "''")} AS entry
-        FROM ${schema}.audit WHERE %s ORDER BY id DESC LIMIT ($2 ->> ''limit'')::int + 1) AS page', conditions)
+        FROM ${schema}.audit WHERE %s ORDER BY id %s LIMIT ($2 ->> ''limit'')::int + 1) AS page',
+      conditions, CASE WHEN ascending THEN 'ASC' ELSE 'DESC' END)
     INTO answer USING p_tenant, p_query;`,
     }),
     ...recordFunctions(schema),

@@ -82,11 +82,14 @@ export class TenantStore implements TransactionStore {
   }
 
   async audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>> {
-    const { contexts, limit, ...conditions } = query;
-    const after = query.after === undefined ? undefined : decodeCursor("audit", 1, query.after)[0];
-    const rows = await this.#everywhere<AuditRow>(tenant, contexts, "list_audit", { ...conditions, limit, after });
-    rows.sort((a, b) => compareText(b.id, a.id));
-    return page(rows, limit, (row) => encodeCursor("audit", [row.id]));
+    const { contexts, limit, direction = "desc", ...conditions } = query;
+    const listing = `audit ${direction}`;
+    const after = query.after === undefined ? undefined : decodeCursor(listing, 1, query.after)[0];
+    const asked = { ...conditions, direction, limit, after };
+    const rows = await this.#everywhere<AuditRow>(tenant, contexts, "list_audit", asked);
+    const sign = direction === "asc" ? 1 : -1;
+    rows.sort((a, b) => sign * compareText(a.id, b.id));
+    return page(rows, limit, (row) => encodeCursor(listing, [row.id]));
   }
 
   #call(scope: Scope, name: string, values: unknown[]): Promise<unknown> {

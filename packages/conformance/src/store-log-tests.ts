@@ -175,6 +175,7 @@ export function registerLogTests(test: RegisterTest, store: () => Store): void {
     const newestFirst = [...rows].reverse();
     for (const limit of [1, 3, 4, 50]) {
       expect(await audit(tenant, limit)).toEqual(newestFirst);
+      expect(await audit(tenant, limit, { direction: "asc" })).toEqual(rows);
       expect(await audit(tenant, limit, { contexts: [BETA] })).toEqual([rows[3], rows[1]]);
     }
     expect(await audit(tenant, 5, { contexts: [] })).toEqual([]);

@@ -135,14 +135,15 @@ export class InMemoryStore implements Store {
   }
 
   async audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>> {
-    const { actorId, operation, outcome, since, until, limit } = query;
-    const after = query.after === undefined ? undefined : decodeCursor("audit", 1, query.after)[0];
+    const { actorId, operation, outcome, since, until, direction = "desc", limit } = query;
+    const listing = keyOf("audit", direction);
+    const after = query.after === undefined ? undefined : decodeCursor(listing, 1, query.after)[0];
     const sources = query.contexts.map((name) => this.#tables.context(name).audit.get(tenant));
     return mergedPage(
-      "audit",
+      listing,
       sources,
       after,
-      "desc",
+      direction,
       limit,
       (row) =>
         (actorId === undefined || row.actor.id === actorId) &&

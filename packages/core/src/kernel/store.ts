@@ -32,7 +32,7 @@ export interface Store {
   /** A tenant's events over the given contexts: one aggregate's history by version, or the timeline by event id. */
   events(tenant: string, query: EventQuery): Promise<Page<StoredEvent>>;
 
-  /** A tenant's audit rows over the given contexts, newest id first. */
+  /** A tenant's audit rows over the given contexts by id, newest first unless asked otherwise. */
   audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>>;
 
   /** Events and sent commands that wait to be published. For the relay only: it sees every tenant. */
@@ -222,6 +222,8 @@ export interface AuditQuery {
   /** Inclusive lower and exclusive upper bound of the row's time. */
   readonly since?: Instant | undefined;
   readonly until?: Instant | undefined;
+  /** `desc` when absent. */
+  readonly direction?: "asc" | "desc" | undefined;
   readonly limit: number;
   readonly after?: string | undefined;
 }

@@ -1,16 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { inMemory } from "../../in-memory/index.ts";
+import type { CallOptions, StreamItem } from "../../kernel/contract.ts";
 import { Forbidden, InvalidInput } from "../../kernel/errors.ts";
 import type { Armature } from "../../runtime/armature.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
 import { fixedClock } from "../../testing/fixed-clock.ts";
 
 let app: Armature;
+let clock: ReturnType<typeof fixedClock>;
 const as = (user: string, tenant = "acme") => app.as({ tenant, user });
 
 /** One tenant with four calls, a second apart; the last is refused. */
 beforeEach(async () => {
-  const clock = fixedClock();
+  clock = fixedClock();
   app = await createArmature({ store: inMemory(), clock, relay: false });
   const system = app.as({ tenant: "acme", system: "setup" }).identity;
   await system.createTenant({ name: "Acme" });
@@ -67,12 +69,84 @@ describe("the audit trail", () => {
     expect(new Set(seen).size).toBe(4);
   });
 
+  test("can be read oldest first too", async () => {
+    const { audit } = as("ann");
+    const oldest = await audit.list({ direction: "asc", limit: 3 });
+    const rest = await audit.list({ direction: "asc", after: oldest.next });
+    const newest = (await audit.list()).items;
+    expect([...oldest.items, ...rest.items].map(({ id }) => id)).toEqual(newest.map(({ id }) => id).reverse());
+    await expect(audit.list({ direction: "desc", after: oldest.next })).rejects.toThrow(InvalidInput);
+  });
+
   test("is shown to who may read it, and only of the own tenant", async () => {
     await expect(as("bob").audit.list()).rejects.toThrow(Forbidden);
     await expect(as("bob").audit.events()).rejects.toThrow(Forbidden);
     const globex = app.as({ tenant: "globex", system: "setup" }).audit;
     expect(await globex.list()).toEqual({ items: [] });
     expect(await globex.events()).toEqual({ items: [] });
+  });
+});
+
+describe("an export", () => {
+  const collect = async <T>(items: AsyncIterable<T>, most = Number.POSITIVE_INFINITY): Promise<T[]> => {
+    const all: T[] = [];
+    for await (const each of items) {
+      all.push(each);
+      if (all.length === most) break;
+    }
+    return all;
+  };
+
+  test("gives everything up to its start, oldest first, and ends", async () => {
+    await clock.advance(1_000);
+    const rows: { item: { id: string; operation: string } }[] = [];
+    for await (const row of as("ann").audit.export()) {
+      // What happens meanwhile is the next export's.
+      if (rows.length === 0) await as("ann").identity.createUser({ userId: "meanwhile", name: "Later" });
+      rows.push(row);
+    }
+    expect(rows.map(({ item }) => item.operation)).toEqual([
+      ...["identity.createTenant", "identity.createUser", "identity.createUser", "identity.renameTenant"],
+    ]);
+    await clock.advance(1_000);
+    expect(await collect(as("ann").audit.export())).toHaveLength(5);
+  });
+
+  test("goes on behind any cursor, without a gap and nothing twice, over many pages", async () => {
+    for (let at = 0; at < 1_100; at += 1) await as("ann").identity.createUser({ userId: `u${at}`, name: "U" });
+    await clock.advance(1_000);
+    const { audit } = as("ann");
+    type Export = (input: object, options?: CallOptions) => AsyncIterable<StreamItem<{ readonly id: string }>>;
+    for (const exported of [audit.export, audit.exportEvents] as readonly Export[]) {
+      const all = await collect(exported({}));
+      expect(all.length).toBeGreaterThan(1_100);
+      expect(new Set(all.map(({ item }) => item.id)).size).toBe(all.length);
+      for (const left of [1, 499, 500, 501, 1_000, all.length]) {
+        const begun = await collect(exported({}), left);
+        const rest = await collect(exported({}, { after: begun.at(-1)!.cursor }));
+        expect([...begun, ...rest].map(({ item }) => item.id)).toEqual(all.map(({ item }) => item.id));
+      }
+    }
+  });
+
+  test("can be narrowed", async () => {
+    await clock.advance(1_000);
+    const { audit } = as("ann");
+    const times = (await audit.list({ direction: "asc" })).items.map(({ time }) => time);
+    const count = async (items: AsyncIterable<unknown>) => (await collect(items)).length;
+    expect(await count(audit.export({ outcome: "refused" }))).toBe(1);
+    expect(await count(audit.export({ actor: "setup", since: times[1]! }))).toBe(1);
+    expect(await count(audit.export({ until: times[1]! }))).toBe(1);
+    expect(await count(audit.exportEvents({ types: ["identity.user_created"] }))).toBe(2);
+    expect(await count(audit.exportEvents({ since: times[1]!, until: times[2]! }))).toBe(2);
+  });
+
+  test("is refused to who may not read, and with a cursor that is none", async () => {
+    await expect(collect(as("bob").audit.export())).rejects.toThrow(Forbidden);
+    await expect(collect(as("bob").audit.exportEvents())).rejects.toThrow(Forbidden);
+    for (const after of ["x", "", Buffer.from('["x"]').toString("base64url"), "e30"])
+      await expect(collect(as("ann").audit.export({}, { after }))).rejects.toThrow(InvalidInput);
+    expect(await collect(app.as({ tenant: "globex", system: "setup" }).audit.export())).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineContract, query } from "../../kernel/contract.ts";
+import { defineContract, query, stream } from "../../kernel/contract.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 import { tenantId } from "../../kernel/principal.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
@@ -54,33 +54,46 @@ const event = z.object({
   traceparent: z.string(),
 });
 
+const span = {
+  /** Inclusive. */
+  since: instant.optional(),
+  /** Exclusive. */
+  until: instant.optional(),
+};
+const rowFilter = {
+  /** The actor's id, of whichever type. */
+  actor: id.optional(),
+  operation: z.string().min(1).max(200).optional(),
+  outcome: outcome.optional(),
+  ...span,
+};
+const types = z.array(z.string().min(1).max(200)).min(1).max(50).optional();
+/** `asc` is oldest first. */
+const direction = z.enum(["asc", "desc"]).default("desc");
+
 const contract = defineContract("audit", {
   list: query({
-    input: z.strictObject({
-      ...paging,
-      /** The actor's id, of whichever type. */
-      actor: id.optional(),
-      operation: z.string().min(1).max(200).optional(),
-      outcome: outcome.optional(),
-      /** Inclusive. */
-      since: instant.optional(),
-      /** Exclusive. */
-      until: instant.optional(),
-    }),
+    input: z.strictObject({ ...paging, ...rowFilter, direction }),
     output: pageOf(auditRow),
     permission: "audit:read",
     http: "GET /audit",
     summary: "Lists who did what and what came of it, newest first.",
   }),
+  export: stream({
+    input: z.strictObject(rowFilter),
+    output: auditRow,
+    permission: "audit:read",
+    http: "GET /audit/export",
+    summary: "Gives all of the audit trail up to now, oldest first, and ends. A cursor resumes it.",
+  }),
   events: query({
     input: z
       .strictObject({
         ...paging,
-        types: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
+        types,
         aggregateType: z.string().min(1).max(200).optional(),
         aggregateId: id.optional(),
-        /** `asc` is oldest first. */
-        direction: z.enum(["asc", "desc"]).default("desc"),
+        direction,
       })
       .refine((input) => (input.aggregateType === undefined) === (input.aggregateId === undefined), {
         message: "aggregateType and aggregateId go together",
@@ -89,6 +102,13 @@ const contract = defineContract("audit", {
     permission: "audit:read",
     http: "GET /audit/events",
     summary: "Lists the tenant's events, newest first, or those of one aggregate.",
+  }),
+  exportEvents: stream({
+    input: z.strictObject({ types, ...span }),
+    output: event,
+    permission: "audit:read",
+    http: "GET /audit/events/export",
+    summary: "Gives all of the tenant's events up to now, oldest first, and ends. A cursor resumes it.",
   }),
 });
 
