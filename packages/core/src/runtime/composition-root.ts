@@ -216,7 +216,7 @@ function keyOf({ keyEncryptionKey, store, secrets }: ArmatureOptions, ids: Ids):
     const why =
       secrets === undefined ? "it seals the secrets that are kept in the store" : "it signs OAuth authorizations";
     throw new InvalidInput({
-      subject: "The options of createArmature",
+      subject: "What createArmature was given",
       issues: [
         {
           path: "keyEncryptionKey",
