@@ -95,3 +95,6 @@ export function callOptions(options: CallOptions = {}): CallOptions {
   const { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after } = options;
   return { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after };
 }
+
+/** The signal of callers that never give up. */
+export const NEVER_ABORTED: AbortSignal = new AbortController().signal;

@@ -1,5 +1,5 @@
 import type { ContextDefinition, Subscription } from "../kernel/context.ts";
-import type { AnyOperation, OperationKind, StreamItem } from "../kernel/contract.ts";
+import type { OperationKind, StreamItem } from "../kernel/contract.ts";
 import {
   ArmatureError,
   Canceled,
@@ -9,16 +9,15 @@ import {
   InternalError,
   InvalidInput,
   NotFound,
-  VersionConflict,
 } from "../kernel/errors.ts";
 import { readEvent } from "../kernel/event.ts";
 import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
-import { type JsonObject, jsonSchema, tryParse } from "../kernel/schema.ts";
-import { hasSensitive, redactor } from "../kernel/sensitive.ts";
+import { type JsonObject, tryParse } from "../kernel/schema.ts";
 import type { IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
 import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
+import { beginCall, type Target } from "./begin-call.ts";
 import {
   type CallInfo,
   type CallRequest,
@@ -27,9 +26,9 @@ import {
   hashInput,
   type RunnableOperation,
   recordKey,
-  stableCallId,
   targetId,
 } from "./call.ts";
+import { Commits } from "./commits.ts";
 import { type Calls, type Effects, HandlerContexts } from "./handler-context.ts";
 import {
   type Claim,
@@ -42,18 +41,10 @@ import {
   saysNothingHappened,
   unknownOutcome,
 } from "./idempotency.ts";
+import { runnableOperations } from "./runnable-operations.ts";
 import type { CallPorts } from "./runtime-ports.ts";
-import { Turns } from "./turns.ts";
-import { isStorable, UnitOfWork } from "./unit-of-work.ts";
-
-const DEFAULT_TIMEOUT_MS = 30_000;
-/** The longest that a timer of Node can wait. */
-const LONGEST_TIMEOUT_MS = 2_147_483_647;
-/** How often a command that lost a race is run again before the caller hears of it. */
-const MAX_RERUNS = 10;
-
-/** What a handler belongs to: an operation, or a subscription. */
-type Target = Pick<RunnableOperation, "id" | "context"> & Partial<Pick<RunnableOperation, "operation">>;
+import { isStorable, type UnitOfWork } from "./unit-of-work.ts";
+import { untilGivenUp } from "./until-given-up.ts";
 
 /**
  * The one way for every call: deadline, validate, authorise, idempotency, handle, commit once, answer.
@@ -64,11 +55,11 @@ export class Pipeline implements Calls {
   readonly #operations = new Map<string, RunnableOperation>();
   readonly #contexts: HandlerContexts;
   readonly #claims: Claims;
+  readonly #commits: Commits;
   readonly #audit: AuditTrail;
   readonly #refusals: AuditTrail | undefined;
   readonly #calls = new BackgroundWork();
   readonly #abandoned = new BackgroundWork();
-  readonly #turns = new Turns();
 
   /**
    * @param refusals given where the calls are inside of a transaction of the host's: what is refused there is written
@@ -80,29 +71,18 @@ export class Pipeline implements Calls {
     this.#contexts = new HandlerContexts(ports, this);
     this.#claims = new Claims(ports);
     this.#audit = new AuditTrail(ports);
-    for (const context of contexts) {
-      for (const [name, operation] of Object.entries(context.contract.operations)) {
-        const id = `${context.contract.name}.${name}`;
-        this.#operations.set(id, {
-          id,
-          name,
-          context,
-          operation,
-          handle: context.handlers[name]!,
-          ...traitsOf(operation),
-        });
-      }
-    }
+    this.#commits = new Commits(ports, refusals === undefined);
+    for (const operation of contexts.flatMap(runnableOperations)) this.#operations.set(operation.id, operation);
   }
 
   /** Runs a query, command or action. */
   async call(id: string, input: unknown, request: CallRequest): Promise<unknown> {
     const target = this.#find(id, request, ["query", "command", "action"]);
     const answer = this.#ports.telemetry.call(target, request, async (trace) => {
-      const call = this.#begin(target, request, trace);
+      const call = beginCall(this.#ports, target, request, trace);
       const seen: { input: unknown } = { input: undefined };
       try {
-        return await this.#within(target, call, (running) => this.#run(target, input, running, seen));
+        return await this.#untilGivenUp(target, call, (running) => this.#run(target, input, running, seen));
       } catch (error) {
         const typed = this.#typed(error, target, call);
         if (target.operation.kind !== "query") await this.#writeRefusal(target, call, seen.input, typed);
@@ -131,7 +111,7 @@ export class Pipeline implements Calls {
   async openStream(id: string, input: unknown, request: CallRequest): Promise<AsyncIterable<StreamItem<unknown>>> {
     const target = this.#find(id, request, ["stream"]);
     const begun = await this.#ports.telemetry.call(target, request, async (trace) =>
-      this.#begin(target, request, trace),
+      beginCall(this.#ports, target, request, trace),
     );
     try {
       const args = await this.#admit(target, input, begun);
@@ -208,8 +188,8 @@ export class Pipeline implements Calls {
       { id: subscription.consumer, operation: { kind: "subscription" } },
       request,
       async (trace) => {
-        const { result } = await this.#within(target, this.#begin(target, request, trace), (call) =>
-          this.#commitWith(target, call, async (work) => {
+        const result = await this.#untilGivenUp(target, beginCall(this.#ports, target, request, trace), (call) =>
+          this.#commits.run(target, call, async (work) => {
             await subscription.handle(event, this.#contexts.command(target, call, work));
             work.inbox(context.contract.name, subscription.consumer, stored.id);
           }),
@@ -278,7 +258,7 @@ export class Pipeline implements Calls {
       if (known !== undefined) return this.#replayCommand(known, target, key!, record.inputHash);
     }
     let output: unknown;
-    const { result } = await this.#commitWith(target, call, async (work) => {
+    const result = await this.#commits.run(target, call, async (work) => {
       if (call.expectedVersion !== undefined)
         work.expect(context, targetId(target, call.principal.tenant, args as JsonObject), call.expectedVersion);
       output = this.#output(target, await target.handle(args, this.#contexts.command(target, call, work)));
@@ -300,48 +280,6 @@ export class Pipeline implements Calls {
     const verdict = judge(known, target, key, inputHash, this.#ports.clock.now());
     if (verdict.type !== "replay") throw unknownOutcome(target);
     return replay(verdict.outcome, target);
-  }
-
-  // Handles and commits; a lost race begins again with fresh aggregates. Who has lost takes turns with the others of
-  // this process who lost the same aggregate: many callers of one aggregate then cost two runs each, not a crowd's worth.
-  async #commitWith(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
-    const { ids, clock } = this.#ports;
-    let endTurn: (() => void) | undefined;
-    try {
-      for (let run = 1; ; run += 1) {
-        try {
-          return await this.#commitOnce(target, call, handle);
-        } catch (error) {
-          if (!(error instanceof VersionConflict) || run >= MAX_RERUNS || this.#refusals !== undefined) throw error;
-          if (endTurn === undefined) {
-            const { type, id } = error.details;
-            endTurn = await this.#turns.take(`${call.principal.tenant} ${type}/${id}`);
-            // One that is given up and does not end keeps nobody waiting.
-            call.signal.addEventListener("abort", endTurn, { once: true });
-            checkAlive(call, target.id, clock.now());
-          } else {
-            // Another process is in the way.
-            const jitter = ids.random(1)[0]! / 256;
-            await clock.sleep(Math.min(200, 2 ** run) * jitter, call.signal);
-          }
-        }
-      }
-    } finally {
-      endTurn?.();
-    }
-  }
-
-  async #commitOnce(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>) {
-    const { store, ids, clock, lifecycle, telemetry } = this.#ports;
-    const { tenant } = call.principal;
-    const work = new UnitOfWork(store, ids, call);
-    await handle(work);
-    checkAlive(call, target.id, clock.now());
-    const commit = work.toCommit();
-    const result = await telemetry.commit(store, tenant, commit);
-    if (result.status === "committed")
-      lifecycle.emit("committed", { tenant, contexts: commit.parts.map((part) => part.context) });
-    return { result };
   }
 
   async #action(target: RunnableOperation, args: unknown, call: CallInfo): Promise<unknown> {
@@ -383,41 +321,8 @@ export class Pipeline implements Calls {
     return overtaken === undefined ? output : replay(overtaken, target);
   }
 
-  // Runs until it ends, the caller gives up or the deadline passes. What was given up on may still be at work.
-  async #within<T>(target: Target, call: CallInfo, run: (running: CallInfo) => Promise<T>): Promise<T> {
-    const { clock } = this.#ports;
-    const over = new AbortController();
-    const done = new AbortController();
-    const signal = call.timed ? eitherOf(call.signal, over.signal) : call.signal;
-    const running: CallInfo = { ...call, signal };
-    const gaveUp = Promise.withResolvers<never>();
-    gaveUp.promise.catch(() => undefined);
-    const giveUp = () => gaveUp.reject(giveUpReason(signal, target.id));
-    if (signal.aborted) giveUp();
-    else signal.addEventListener("abort", giveUp, { once: true });
-    if (call.timed)
-      clock.sleep(call.deadline - clock.now(), done.signal).then(
-        () => over.abort(new DeadlineExceeded({ operation: target.id })),
-        () => undefined,
-      );
-    const work = run(running);
-    let ended = false;
-    work.then(
-      () => {
-        ended = true;
-      },
-      () => {
-        ended = true;
-      },
-    );
-    try {
-      return await Promise.race([gaveUp.promise, work]);
-    } finally {
-      // A reason of our own: making the default one costs more than the rest of this.
-      done.abort(DONE);
-      signal.removeEventListener("abort", giveUp);
-      if (!ended) void this.#abandoned.track(work);
-    }
+  #untilGivenUp<T>(target: Target, call: CallInfo, run: (running: CallInfo) => Promise<T>): Promise<T> {
+    return untilGivenUp(this.#ports.clock, this.#abandoned, target.id, call, run);
   }
 
   #find(id: string, request: CallRequest, kinds: readonly OperationKind[]): RunnableOperation {
@@ -426,47 +331,6 @@ export class Pipeline implements Calls {
     if (target.operation.permission === "internal" && request.from !== target.context.contract.name)
       throw new NotFound({ type: "operation", id });
     return target;
-  }
-
-  #begin(target: Target, request: CallRequest, trace: CallInfo["trace"]): CallInfo {
-    const { clock, ids } = this.#ports;
-    const { principal, idempotencyKey } = request;
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const startedAt = clock.now();
-    const refuse = (path: string, message: string) =>
-      new InvalidInput({ subject: `The call of ${target.id}`, issues: [{ path, message }] });
-    if (!(timeoutMs >= 0 && timeoutMs <= LONGEST_TIMEOUT_MS))
-      throw refuse("timeoutMs", `must be a number of milliseconds up to ${LONGEST_TIMEOUT_MS}`);
-    if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey))
-      throw refuse("idempotencyKey", "must be 1 to 255 printable ASCII characters without blanks");
-    if (request.expectedVersion !== undefined) {
-      if (target.operation?.kind !== "command") throw refuse("expectedVersion", "can only be given to a command");
-      if (!Number.isSafeInteger(request.expectedVersion) || request.expectedVersion < 1)
-        throw refuse("expectedVersion", "must be a version: 1 or more");
-    }
-    if (request.correlationId !== undefined && !/^[\x21-\x7e]{1,200}$/.test(request.correlationId))
-      throw refuse("correlationId", "must be 1 to 200 printable ASCII characters without blanks");
-    const ownDeadline = startedAt + Math.ceil(timeoutMs);
-    const outerDeadline = request.deadline ?? Number.POSITIVE_INFINITY;
-    const id =
-      idempotencyKey === undefined
-        ? ids.next("call")
-        : stableCallId(principal.tenant, recordKey(target.id, principal, idempotencyKey));
-    return {
-      id,
-      principal,
-      startedAt,
-      deadline: Math.min(ownDeadline, outerDeadline),
-      timed: ownDeadline < outerDeadline,
-      signal: request.signal ?? NEVER,
-      trace,
-      correlationId: request.correlationId ?? id,
-      causationId: request.causationId ?? id,
-      idempotencyKey,
-      expectedVersion: request.expectedVersion,
-      after: request.after,
-      from: request.from,
-    };
   }
 
   #output(target: RunnableOperation, returned: unknown): unknown {
@@ -495,35 +359,6 @@ export class Pipeline implements Calls {
   }
 }
 
-/** What follows from a contract, found once for all pipelines. */
-const traits = new WeakMap<AnyOperation, ReturnType<typeof findTraits>>();
-
-function traitsOf(operation: AnyOperation): ReturnType<typeof findTraits> {
-  let known = traits.get(operation);
-  if (known === undefined) {
-    known = findTraits(operation);
-    traits.set(operation, known);
-  }
-  return known;
-}
-
-function findTraits(operation: AnyOperation) {
-  return {
-    redactInput: redactor(operation.input),
-    sharedDefaults: /"default":[[{]/.test(JSON.stringify(jsonSchema(operation.input, "output"))),
-    sensitiveOutput: operation.output !== undefined && hasSensitive(operation.output),
-  };
-}
-
-const DONE = Symbol("done");
-
 function isGivenUp(error: ArmatureError): boolean {
   return error instanceof DeadlineExceeded || error instanceof Canceled;
 }
-
-// A signal that lives as long as the process must not collect a dependent for every call.
-function eitherOf(callers: AbortSignal, ours: AbortSignal): AbortSignal {
-  return callers === NEVER ? ours : AbortSignal.any([callers, ours]);
-}
-
-const NEVER = new AbortController().signal;

@@ -1,0 +1,67 @@
+import { InvalidInput } from "../kernel/errors.ts";
+import {
+  type CallInfo,
+  type CallRequest,
+  NEVER_ABORTED,
+  type RunnableOperation,
+  recordKey,
+  stableCallId,
+} from "./call.ts";
+import type { CallPorts } from "./runtime-ports.ts";
+
+/** What a handler belongs to: an operation, or a subscription. */
+export type Target = Pick<RunnableOperation, "id" | "context"> & Partial<Pick<RunnableOperation, "operation">>;
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** The longest that a timer of Node can wait. */
+const LONGEST_TIMEOUT_MS = 2_147_483_647;
+
+/** Fixes what stays the same for the whole call, and refuses options that cannot be meant. */
+export function beginCall(
+  { clock, ids }: Pick<CallPorts, "clock" | "ids">,
+  target: Target,
+  request: CallRequest,
+  trace: CallInfo["trace"],
+): CallInfo {
+  const { principal, idempotencyKey, timeoutMs = DEFAULT_TIMEOUT_MS } = request;
+  checkOptions(target, request, timeoutMs);
+  const startedAt = clock.now();
+  const ownDeadline = startedAt + Math.ceil(timeoutMs);
+  const outerDeadline = request.deadline ?? Number.POSITIVE_INFINITY;
+  const id =
+    idempotencyKey === undefined
+      ? ids.next("call")
+      : stableCallId(principal.tenant, recordKey(target.id, principal, idempotencyKey));
+  return {
+    id,
+    principal,
+    startedAt,
+    deadline: Math.min(ownDeadline, outerDeadline),
+    timed: ownDeadline < outerDeadline,
+    signal: request.signal ?? NEVER_ABORTED,
+    trace,
+    correlationId: request.correlationId ?? id,
+    causationId: request.causationId ?? id,
+    idempotencyKey,
+    expectedVersion: request.expectedVersion,
+    after: request.after,
+    from: request.from,
+  };
+}
+
+function checkOptions(target: Target, request: CallRequest, timeoutMs: number): void {
+  const { idempotencyKey, expectedVersion, correlationId } = request;
+  const refuse = (path: string, message: string) =>
+    new InvalidInput({ subject: `The call of ${target.id}`, issues: [{ path, message }] });
+  if (!(timeoutMs >= 0 && timeoutMs <= LONGEST_TIMEOUT_MS))
+    throw refuse("timeoutMs", `must be a number of milliseconds up to ${LONGEST_TIMEOUT_MS}`);
+  if (idempotencyKey !== undefined && !/^[\x21-\x7e]{1,255}$/.test(idempotencyKey))
+    throw refuse("idempotencyKey", "must be 1 to 255 printable ASCII characters without blanks");
+  if (expectedVersion !== undefined) {
+    if (target.operation?.kind !== "command") throw refuse("expectedVersion", "can only be given to a command");
+    if (!Number.isSafeInteger(expectedVersion) || expectedVersion < 1)
+      throw refuse("expectedVersion", "must be a version: 1 or more");
+  }
+  if (correlationId !== undefined && !/^[\x21-\x7e]{1,200}$/.test(correlationId))
+    throw refuse("correlationId", "must be 1 to 200 printable ASCII characters without blanks");
+}
