@@ -94,6 +94,36 @@ describe("a provider that is down", () => {
     await expect(initech.invoke("read", { id: "1" })).rejects.toThrow(CircuitOpen);
     expect(simulator.requests).toHaveLength(4);
   });
+
+  test("for one tenant alone is closed off for that one, however many connections it has", async () => {
+    const { connect, simulator } = await playedApp(played({ circuit }));
+    const [one, other, globex] = [await connect("acme"), await connect("acme"), await connect("globex")];
+    simulator.on(read, answer.status(500));
+    for (const { invoke } of [one, other])
+      for (let call = 0; call < 3; call += 1)
+        await expect(invoke("read", { id: "1" })).rejects.toMatchObject({ code: ProviderFailed.code });
+    simulator.on(read, fine);
+    expect(await globex.invoke("read", { id: "1" })).toEqual({ id: "1" });
+  });
+
+  test("is not kept closed by one tenant: not by what it finds, and not by how long it takes to find it", async () => {
+    const { connect, simulator, clock } = await playedApp(played({ circuit }));
+    const [acme, globex] = [await connect("acme"), await connect("globex")];
+    const spare = await connect("acme");
+    simulator.on(read, answer.status(500));
+    for (const { invoke } of [acme, globex, globex])
+      await expect(invoke("read", { id: "1" })).rejects.toMatchObject({ code: ProviderFailed.code });
+    await clock.advance(10_000);
+    // The one finds it down still, by a request that takes it down; and has another one that hangs.
+    await expect(acme.invoke("read", { id: "1" })).rejects.toMatchObject({ code: ProviderFailed.code });
+    simulator.on(read, answer.hang(), fine);
+    const patience = new AbortController();
+    const hanging = expect(spare.invoke("read", { id: "1" }, { signal: patience.signal })).rejects.toThrow();
+    await simulator.untilRequested(5);
+    expect(await globex.invoke("read", { id: "1" })).toEqual({ id: "1" });
+    patience.abort();
+    await hanging;
+  });
 });
 
 describe("a provider that answers", () => {

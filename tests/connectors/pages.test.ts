@@ -96,6 +96,15 @@ describe("pages of a provider", () => {
     simulator.assertNoUnexpected();
   });
 
+  test("are not looked for longer than it takes, whatever the header holds", async () => {
+    const { all, simulator } = await gathering(byLink());
+    simulator.on(route, answer.json({ items: [1] }, { headers: { link: "<".repeat(150_000) } }));
+    const begun = performance.now();
+    expect(await all()).toEqual([1]);
+    // Where each opening bracket looks for its end anew it is a quarter of a minute.
+    expect(performance.now() - begun).toBeLessThan(5_000);
+  });
+
   test("end with an error when they lead in a circle", async () => {
     const { all, simulator } = await gathering(after);
     const next = (name: string) => answer.json({ items: [1], next: name });

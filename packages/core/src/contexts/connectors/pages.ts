@@ -74,7 +74,9 @@ const PARAMETER = /;\s*([\w*-]+)\s*=\s*(?:"([^"]*)"|([^\s";,]+))/g;
 
 // `<https://api.example/items?page=2>; rel="next", <…>; rel="last"`
 function nextLink(header: string): string | undefined {
-  for (const [, target, parameters] of header.matchAll(/<([^>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s";,]+))*)/g)) {
+  for (const [, target, parameters] of header.matchAll(
+    /<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s";,]+))*)/g,
+  )) {
     for (const [, name, quoted, plain] of (parameters ?? "").matchAll(PARAMETER))
       if (/^rel$/i.test(name!) && (quoted ?? plain ?? "").toLowerCase().split(/\s+/).includes("next")) return target;
   }

@@ -92,7 +92,7 @@ class Exchange {
     this.#traffic = traffic;
     this.#call = call;
     const { id: provider, http } = call.definition;
-    this.#user = { provider, connection: `${ctx.tenant}/${call.connectorId}`, options: http.circuit };
+    this.#user = { provider, tenant: ctx.tenant, connectorId: call.connectorId, options: http.circuit };
   }
 
   async run<Out>(
