@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -31,6 +32,14 @@ function run(args: readonly string[], env: Env): Promise<Ended> {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );
   });
+}
+
+/** A port that somebody listens on, until it is given free. */
+async function occupiedPort(): Promise<{ readonly port: number; free(): Promise<unknown> }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return { port, free: () => once(server.close(), "close") };
 }
 
 interface Server {
@@ -110,7 +119,14 @@ describe("on PGlite", () => {
   let ann: string;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "armature-server-"));
-    env = { ARMATURE_KEY, DATA_DIR: join(folder, "data"), ARMATURE_CONFIG: HOST };
+    const metrics = await occupiedPort();
+    await metrics.free();
+    env = {
+      ARMATURE_KEY,
+      DATA_DIR: join(folder, "data"),
+      ARMATURE_CONFIG: HOST,
+      METRICS_ADDRESS: `127.0.0.1:${metrics.port}`,
+    };
     const tenant = await run(["tenant", "create", "acme", "--name", "Acme"], env);
     expect(tenant).toEqual({ code: 0, stdout: "acme\n", stderr: "" });
     const key = await run(["key", "create", "--tenant", "acme", "--user", "ann", "--role", "owner"], env);
@@ -125,7 +141,15 @@ describe("on PGlite", () => {
     const me = await callAs(server.origin, ann, "/me");
     expect(me.json).toMatchObject({ tenant: "acme", actor: { type: "user", id: "ann" } });
 
-    const taken = await run([], { ...env, DATA_DIR: join(folder, "other"), PORT: new URL(server.origin).port });
+    const metrics = await (await fetch(`http://${env["METRICS_ADDRESS"]}/metrics`)).text();
+    expect(metrics).toMatch(/^armature_operation_duration_count\{.*armature_operation="identity\.whoAmI".*\} 1$/m);
+
+    const taken = await run([], {
+      ...env,
+      DATA_DIR: join(folder, "other"),
+      METRICS_ADDRESS: "",
+      PORT: new URL(server.origin).port,
+    });
     expect([taken.code, taken.stdout]).toEqual([1, ""]);
     expect(taken.stderr).toMatch(/cannot listen on HOST 127\.0\.0\.1 and PORT \d+ \(EADDRINUSE\)\.\n$/);
 
@@ -148,6 +172,21 @@ describe("on PGlite", () => {
     expect(code).toBe(0);
     expect(log).toContain('"message":"stopped"');
     for (const secret of [ann, ARMATURE_KEY]) expect(log).not.toContain(secret);
+  });
+
+  test("a key that sealed none of its secrets, and metrics that cannot be served, end the start", {
+    timeout: 60_000,
+  }, async () => {
+    const wrong = await run([], { ...env, ARMATURE_KEY: randomBytes(32).toString("base64") });
+    expect([wrong.code, wrong.stdout]).toEqual([78, ""]);
+    expect(wrong.stderr).toContain("ARMATURE_KEY is not the key that this store's secrets were sealed with");
+    const { port, free } = await occupiedPort();
+    const unmeasured = await run([], { ...env, METRICS_ADDRESS: `127.0.0.1:${port}` });
+    await free();
+    expect([unmeasured.code, unmeasured.stdout]).toEqual([1, ""]);
+    expect(unmeasured.stderr).toContain(
+      `The metrics cannot be served at METRICS_ADDRESS 127.0.0.1:${port} (EADDRINUSE).`,
+    );
   });
 
   test("a tenant is suspended and resumed, and a key is listed and revoked", { timeout: 60_000 }, async () => {

@@ -110,6 +110,17 @@ export const variables = {
     63_072_000,
     "15552000",
   ),
+  METRICS_ADDRESS: variable(
+    "where Prometheus finds the metrics, at /metrics (nowhere)",
+    "must be a host and a port of its own, not the API's",
+    "127.0.0.1:9464",
+    (text) => {
+      const [, host, port] = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(text) ?? [];
+      return host === undefined || Number(port) < 1 || Number(port) > 65_535
+        ? undefined
+        : { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+    },
+  ),
   LOG_LEVEL: variable(
     "debug, info, warn, error or silent (info)",
     `must be one of ${logLevels.join(", ")}`,

@@ -133,6 +133,11 @@ describe("the environment", () => {
       "RETURN_ORIGINS must be origins (scheme, host and port) with commas between them, for example https://app.example.com.",
     ],
     ["ALLOW_SECRET_REVEAL", "yes", "ALLOW_SECRET_REVEAL must be true or false, for example false."],
+    [
+      "METRICS_ADDRESS",
+      "9464",
+      "METRICS_ADDRESS must be a host and a port of its own, not the API's, for example 127.0.0.1:9464.",
+    ],
     ["LOG_LEVEL", "loud", "LOG_LEVEL must be one of debug, info, warn, error, silent, for example info."],
     ["BODY_LIMIT", "1gb", "BODY_LIMIT must be a number of bytes, or of kb or mb, up to 100mb, for example 1mb."],
     ["BODY_LIMIT", "0", "BODY_LIMIT must be a number of bytes, or of kb or mb, up to 100mb, for example 1mb."],

@@ -22,6 +22,8 @@ export interface ServerConfig {
   readonly allowedOrigins: readonly string[];
   readonly returnOrigins: readonly string[];
   readonly allowSecretReveal: boolean;
+  /** Where Prometheus finds the metrics. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined;
   readonly logLevel: (typeof logLevels)[number];
   /** Bytes. */
   readonly bodyLimit: number;
@@ -115,6 +117,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
       allowedOrigins: read.ALLOWED_ORIGINS ?? [],
       returnOrigins: read.RETURN_ORIGINS ?? [],
       allowSecretReveal: read.ALLOW_SECRET_REVEAL ?? false,
+      metrics: read.METRICS_ADDRESS,
       logLevel: read.LOG_LEVEL ?? "info",
       bodyLimit: read.BODY_LIMIT ?? 1024 * 1024,
       maxTimeoutMs: read.MAX_TIMEOUT_MS ?? 120_000,

@@ -88,6 +88,9 @@ describe("secrets sealed in the store", () => {
     await secrets.ping();
     const other = (await openStore(store, new Secret(Buffer.alloc(32, 2).toString("base64")))).secrets;
     await expect(other.ping()).rejects.toThrow(KeyEncryptionKeyWrong);
+    // Nor does the wrong key become that of a tenant which has none yet.
+    await expect(other.put("new", "token", new Secret(CANARY))).rejects.toThrow(KeyEncryptionKeyWrong);
+    expect(await secrets.put("new", "token", new Secret(CANARY))).toBe(1);
     await expect((await openStore(store)).secrets.ping()).resolves.toBeUndefined();
   });
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Ids } from "../kernel/ids.ts";
 import { parse } from "../kernel/parse.ts";
-import { KeyEncryptionKeyWrong, SecretUnreadable, SecretVersionConflict } from "../kernel/port-errors.ts";
+import { SecretUnreadable, SecretVersionConflict } from "../kernel/port-errors.ts";
 import type { SecretStore, StoredSecret } from "../kernel/ports.ts";
 import { tryParse } from "../kernel/schema.ts";
 import { Secret } from "../kernel/secret.ts";
@@ -12,8 +12,6 @@ import { scopeOf, TenantDataKeys } from "./tenant-data-keys.ts";
 const PREFIX = "secret/";
 const KEPT_VERSIONS = 10;
 const READ_AT_ONCE = 50;
-/** No tenant has this id. Its data key seals nothing: it opens under the right key-encryption key, and under no other. */
-const NO_TENANT = "_";
 
 const secretName = z
   .string()
@@ -125,7 +123,7 @@ export class SealedSecretStore implements SecretStore {
   /** @throws {KeyEncryptionKeyWrong} when this store's secrets were sealed with another key */
   async ping(): Promise<void> {
     await this.#store.ping();
-    if ((await this.#dataKeys.forSealing(NO_TENANT)) === undefined) throw new KeyEncryptionKeyWrong({});
+    await this.#dataKeys.check();
   }
 
   async #held(tenant: string, name: string): Promise<Held> {

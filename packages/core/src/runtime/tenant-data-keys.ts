@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { z } from "zod";
 import type { Ids } from "../kernel/ids.ts";
+import { KeyEncryptionKeyWrong } from "../kernel/port-errors.ts";
 import { tryParse } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Records } from "../kernel/store.ts";
@@ -8,6 +9,8 @@ import { deriveKey, keyId } from "./key-derivation.ts";
 import { open, seal, sealedText } from "./sealing.ts";
 
 const RECORD = "data-key";
+/** No tenant has this id. Its data key seals nothing: it opens under the right key-encryption key, and under no other. */
+const NO_TENANT = "_";
 const CACHED_TENANTS = 1000;
 
 const dataKeyRecord = z.strictObject({
@@ -43,9 +46,16 @@ export class TenantDataKeys {
     this.#sealedBy = keyId(options.keyEncryptionKey);
   }
 
+  /** @throws {KeyEncryptionKeyWrong} when this store's data keys were sealed with another key */
+  async check(): Promise<void> {
+    if ((await this.forSealing(NO_TENANT)) === undefined) throw new KeyEncryptionKeyWrong({});
+  }
+
   /**
    * The tenant's key, made at the first use: of several that make one at once, one becomes the tenant's. Undefined when
    * the stored one cannot be opened.
+   *
+   * @throws {KeyEncryptionKeyWrong} instead of making one that no process with the right key could open
    */
   async forSealing(tenant: string): Promise<DataKey | undefined> {
     const opened = this.#opened.get(tenant);
@@ -53,6 +63,7 @@ export class TenantDataKeys {
     for (;;) {
       const stored = await this.#records.get(scopeOf(tenant), RECORD);
       if (stored !== undefined) return this.#openRecord(tenant, stored.value);
+      if (tenant !== NO_TENANT) await this.check();
       const made = { id: this.#ids.next("dk"), key: createSecretKey(this.#ids.random(32)) };
       const sealed = seal(this.#sealingKey, made.key.export(), this.#bound(tenant, made.id), this.#ids);
       const record = { format: 1, id: made.id, sealedBy: this.#sealedBy, sealed };

@@ -1,9 +1,11 @@
-import type { Bucket } from "@armature/core";
-import type { ServerConfig } from "../config.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Bucket, KeyEncryptionKeyWrong } from "@armature/core";
+import { ConfigInvalid, type ServerConfig } from "../config.ts";
 import { pinoLogger } from "../pino-logger.ts";
 import { startServer } from "../server.ts";
 import { CommandRefused } from "./command-refused.ts";
-import { openApp } from "./open-app.ts";
+import { startMetrics } from "./metrics.ts";
+import { type OpenedApp, openApp } from "./open-app.ts";
 
 /** Runs the server until a signal ends it. A second signal ends the process at once. */
 export async function serve(config: ServerConfig, warnings: readonly string[], version: string): Promise<void> {
@@ -16,7 +18,16 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
   process.on("uncaughtException", dieOf("Ended by an error that nobody caught"));
   process.on("unhandledRejection", dieOf("Ended by a rejection that nobody handled"));
 
+  const endMetrics = config.metrics === undefined ? undefined : await startMetrics(config.metrics);
   const opened = await openApp(config, { logger, relay: true });
+  const notReady = await readiness(opened.app);
+  if (notReady instanceof KeyEncryptionKeyWrong) {
+    await opened.close();
+    throw new ConfigInvalid(
+      ["ARMATURE_KEY is not the key that this store's secrets were sealed with: start with that one."],
+      { cause: notReady },
+    );
+  }
   let running: Awaited<ReturnType<typeof startServer>>;
   try {
     running = await startServer({
@@ -49,7 +60,8 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
     if (ending) process.exit(signal === "SIGINT" ? 130 : 143);
     ending = true;
     logger.info("shutting down", { signal });
-    running.close().then(() => {
+    running.close().then(async () => {
+      await endMetrics?.();
       logger.info("stopped");
       process.exit(0);
     }, dieOf("The shutdown failed"));
@@ -57,8 +69,18 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
   process.on("SIGTERM", end);
   process.on("SIGINT", end);
   logger.info("listening", { origin: running.origin, publicUrl: config.publicUrl, version, store: config.store.type });
-  await opened.app.ready().catch((error: unknown) => logger.warn("Not ready yet", { error: String(error) }));
+  if (notReady !== undefined) logger.warn("Not ready yet", { error: String(notReady) });
 }
+
+/** What the app still waits for, as far as it says so within seconds. */
+function readiness(app: OpenedApp["app"]): Promise<unknown> {
+  const silence = sleep(READY_TIMEOUT_MS, new Error("The store, the bus or the secrets do not answer."), {
+    ref: false,
+  });
+  return Promise.race([app.ready().catch((error: unknown) => error), silence]);
+}
+
+const READY_TIMEOUT_MS = 5_000;
 
 const MINUTE_MS = 60_000;
 
