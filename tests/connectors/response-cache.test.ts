@@ -1,6 +1,7 @@
 import { InMemoryCache } from "@armature/core/in-memory";
 import { answer, type SimulatedAnswer } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { api, played, playedApp } from "./played.ts";
 
 const read = `GET ${api}/items/:id`;
@@ -74,6 +75,52 @@ describe("an answer with an ETag", () => {
   });
 });
 
+describe("an answer that is good for a minute", () => {
+  const lasting = { "cache-control": "max-age=60" };
+
+  test.each([
+    ["whose answer was lost", answer.unreachable()],
+    ["that was answered by a failure", answer.status(502)],
+  ])("is forgotten after a change %s, which may have happened", async (_what, lost) => {
+    const { ask, invoke, simulator } = await started(tagged("v1", lasting), tagged("v2", lasting));
+    simulator.on(`POST ${api}/items`, lost);
+    expect(await ask()).toEqual({ id: "v1" });
+    await expect(invoke("write")).rejects.toThrow();
+    expect(await ask()).toEqual({ id: "v2" });
+  });
+
+  test("is no proof that the credential works", async () => {
+    const { connect, simulator } = await playedApp({
+      ...played(),
+      health: async ({ http }) => ({
+        ...(await http.get("/me", { schema: z.object({ id: z.string() }) })),
+        name: "Acme",
+      }),
+    });
+    simulator.on(`GET ${api}/me`, tagged("1", lasting), tagged("1", lasting), answer.status(401));
+    const { connectors, connectorId } = await connect();
+    expect(await connectors.check({ connectorId })).toEqual({ account: { id: "1", name: "Acme" } });
+    await expect(connectors.check({ connectorId })).rejects.toMatchObject({ code: "provider.credential_refused" });
+  });
+
+  test("is asked about by an action that may change what it reads", async () => {
+    const definition = played();
+    const { write } = definition.actions;
+    const { connect, simulator } = await playedApp({
+      ...definition,
+      actions: {
+        ...definition.actions,
+        write: { ...write, run: (_in, ctx) => definition.actions.read.run({ id: "1" }, ctx) },
+      },
+    });
+    const { invoke } = await connect();
+    simulator.on(read, tagged("v1", lasting), answer.status(304));
+    for (const action of ["read", "read"]) expect(await invoke(action, { id: "1" })).toEqual({ id: "v1" });
+    expect(await invoke("write")).toEqual({ id: "v1" });
+    expect(conditions(simulator.requests)).toEqual([null, '"v1"']);
+  });
+});
+
 describe("what a provider says about keeping", () => {
   test.each([
     ["no-store", { "cache-control": "no-store" }],
@@ -118,9 +165,11 @@ test("a connector can do without, and a cache that fails costs a request and not
     set: () => Promise.reject(new Error("down")),
     delete: () => Promise.reject(new Error("down")),
   };
+  const garbled = { ...broken, get: async () => "{not JSON" };
   for (const [definition, options] of [
     [played({ cache: false }), {}],
     [played(), { cache: broken }],
+    [played(), { cache: garbled }],
   ] as const) {
     const { connect, simulator } = await playedApp(definition, options);
     const { invoke } = await connect();

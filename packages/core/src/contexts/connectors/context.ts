@@ -94,11 +94,13 @@ export function connectorsContext(options: ConnectorsOptions) {
     connectorId: ConnectorId,
     { provider, credential }: { readonly provider: string; readonly credential: string },
     { risk, idempotency }: Pick<AnyConnectorAction, "risk" | "idempotency">,
+    cached = true,
   ): ConnectorActionContext => {
     const definition = definitionOf(provider);
-    const cache = definition.http.cache
-      ? new ResponseCache(options.cache, cacheGroup(ctx.tenant, credential), ctx.log)
-      : undefined;
+    const cache =
+      cached && definition.http.cache
+        ? new ResponseCache(options.cache, cacheGroup(ctx.tenant, credential), ctx.log)
+        : undefined;
     const held = (stale: number | undefined) => tokens.get(ctx, definition, { connectorId, credential }, stale);
     const http = providerClient(ctx, traffic, { definition, connectorId, risk, idempotency, credential: held, cache });
     return { http, idempotencyKey: ctx.callId, signal: ctx.signal };
@@ -262,7 +264,9 @@ export function connectorsContext(options: ConnectorsOptions) {
 
       check: async ({ connectorId }, ctx) => {
         const held = await ctx.use(connectors).credentialOf({ connectorId });
-        return { account: await definitionOf(held.provider).health(reach(ctx, connectorId, held, READING)) };
+        // An answer that was kept proves nothing of the credential.
+        const http = reach(ctx, connectorId, held, READING, false);
+        return { account: await definitionOf(held.provider).health(http) };
       },
 
       invoke: async ({ connectorId, action: name, input = {} }, ctx) => {

@@ -103,7 +103,9 @@ class Exchange {
     const prepared = prepare(this.#call.definition, path, request);
     const cache = method === "GET" ? this.#call.cache : undefined;
     const kept = await cache?.find(prepared, this.#ctx.clock.now());
-    const response = kept?.fresh === true ? kept.response : await this.#fetch(method, path, prepared, kept);
+    // What is going to be changed is not judged by what it was minutes ago.
+    const enough = kept?.fresh === true && this.#call.risk === "read";
+    const response = enough ? kept.response : await this.#fetch(method, path, prepared, kept);
     return { value: this.#read(response, request), response };
   }
 
@@ -193,6 +195,8 @@ class Exchange {
       return { error };
     } finally {
       passage.end(seen, clock.now());
+      // Whatever was answered, and if nothing was: the provider may have done it.
+      if (method !== "GET" && this.#call.risk !== "read") await this.#call.cache?.clear();
     }
   }
 
@@ -202,13 +206,9 @@ class Exchange {
     answer: HttpResponse,
     kept: KeptAnswer | undefined,
   ): Promise<HttpResponse> {
-    const { cache, risk } = this.#call;
-    if (cache === undefined) return answer;
+    const { cache } = this.#call;
+    if (cache === undefined || method !== "GET") return answer;
     const now = this.#ctx.clock.now();
-    if (method !== "GET") {
-      if (risk !== "read") await cache.clear();
-      return answer;
-    }
     if (kept !== undefined && answer.status === 304) return cache.confirm(prepared, kept.response, answer, now);
     await cache.keep(prepared, answer, now);
     return answer;

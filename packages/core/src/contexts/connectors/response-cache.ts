@@ -48,11 +48,10 @@ export class ResponseCache {
   async find({ url, headers }: PreparedRequest, now: number): Promise<KeptAnswer | undefined> {
     if (OWN_CONDITIONS.some((name) => name in headers)) return undefined;
     const text = await this.#guarded(() => this.#cache.get(this.#group, keyOf(url, headers)));
-    if (text === undefined) return undefined;
-    const parsed = tryParse(storedAnswer, JSON.parse(text));
-    if (!parsed.ok) return undefined;
-    const { status, body, freshUntil } = parsed.value;
-    const kept = new Headers(parsed.value.headers);
+    const stored = text === undefined ? undefined : readStored(text);
+    if (stored === undefined) return undefined;
+    const { status, body, freshUntil } = stored;
+    const kept = new Headers(stored.headers);
     const [etag, modified] = [kept.get("etag"), kept.get("last-modified")];
     return {
       response: received(url, status, kept, body),
@@ -111,6 +110,16 @@ function keyOf(url: string, headers: Readonly<Record<string, string>>): string {
   return createHash("sha256")
     .update(JSON.stringify([url, sent]))
     .digest("base64url");
+}
+
+// What is not as we wrote it is as good as nothing. The parser's message would quote it.
+function readStored(text: string): StoredAnswer | undefined {
+  try {
+    const parsed = tryParse(storedAnswer, JSON.parse(text));
+    return parsed.ok ? parsed.value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function storable(answer: HttpResponse, now: number): StoredAnswer | undefined {
