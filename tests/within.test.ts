@@ -378,6 +378,21 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       });
       await client.query("ROLLBACK");
       client.release();
+      const told = await createArmature({
+        store: postgres({
+          pool: own,
+          migrationPool: database.pool,
+          rolePrefix: database.name,
+          appRole: `${database.name}_app`,
+          hostRoles: [`${database.name}_stranger`],
+        }),
+        contexts: [ordersContext],
+        keyEncryptionKey,
+        relay: false,
+      });
+      expect(await told.pendingMigration()).toContain(`orders: functions for host role ${database.name}_stranger`);
+      await told.close();
+      expect(await app.pendingMigration()).toEqual([]);
       // Nor may one that it was told of do what the relay does, or see a row.
       await expect(shop.query("SELECT orders.outbox_read(NULL, 10)")).rejects.toMatchObject({ code: "42501" });
       await expect(shop.query("SELECT * FROM orders.events")).rejects.toMatchObject({ code: "42501" });

@@ -43,7 +43,7 @@ export function postgres(options: PostgresOptions): StoreAdapter {
     },
     pendingMigration: async (contexts) => {
       const appRole = options.appRole ?? (await roleOf(database));
-      return pendingSteps(migrationPool, { contexts, roles, appRole });
+      return pendingSteps(migrationPool, { contexts, roles, appRole, hostRoles: options.hostRoles });
     },
     close: async () => {
       closed = true;

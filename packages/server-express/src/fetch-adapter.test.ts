@@ -41,6 +41,33 @@ it("ends the parts of a stream when nobody reads them any more", async () => {
   expect(await ended.promise).toBe("ended");
 });
 
+it("ends the parts of a stream that nobody has begun to read", async () => {
+  const ended = Promise.withResolvers<string>();
+  async function* parts() {
+    try {
+      for (;;) yield "part";
+    } finally {
+      ended.resolve("ended");
+    }
+  }
+  const handle = toFetchHandler(async () => ({ status: 200, headers: {}, body: parts() }));
+  await (await handle(new Request("https://host.example/feed"))).body!.cancel();
+  expect(await ended.promise).toBe("ended");
+});
+
+it.each(["/apithings", "/api-things", "/ap", "/"])("does not take %s for something below /api", async (path) => {
+  const seen: string[] = [];
+  const handle = toFetchHandler(
+    async ({ url }) => {
+      seen.push(url);
+      return { status: 404, headers: {} };
+    },
+    { mountPath: "/api" },
+  );
+  await handle(new Request(`https://host.example${path}`));
+  expect(seen).toEqual(["/../"]);
+});
+
 it("breaks a stream off that fails, so that it does not look complete", async () => {
   async function* parts() {
     yield "part";

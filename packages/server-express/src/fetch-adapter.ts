@@ -22,7 +22,7 @@ export function toFetchHandler(
     const { status, headers, body } = await handler({
       method: request.method,
       // Outside of the mount point there is nothing: the handler says so.
-      url: pathname.startsWith(mountPath) ? pathname.slice(mountPath.length) + search : "/../",
+      url: isBelow(pathname, mountPath) ? pathname.slice(mountPath.length) + search : "/../",
       mountPath,
       headers: Object.fromEntries(request.headers),
       peerAddress: peerAddress?.(request),
@@ -30,13 +30,27 @@ export function toFetchHandler(
       signal: request.signal,
       authenticate: authenticate === undefined ? undefined : async () => authenticate(request),
     });
-    const stream =
-      body === undefined || body instanceof Uint8Array ? (body ?? null) : ReadableStream.from(encoded(body));
-    return new Response(stream as ConstructorParameters<typeof Response>[0], { status, headers });
+    const content = body === undefined || body instanceof Uint8Array ? (body ?? null) : streamOf(body);
+    return new Response(content as ConstructorParameters<typeof Response>[0], { status, headers });
   };
 }
 
-async function* encoded(parts: AsyncIterable<string>): AsyncIterable<Uint8Array> {
+function isBelow(pathname: string, mountPath: string): boolean {
+  return pathname === mountPath || pathname.startsWith(mountPath.endsWith("/") ? mountPath : `${mountPath}/`);
+}
+
+// Begins at once, unlike `ReadableStream.from`: parts that nobody has asked for could not be told that nobody will.
+function streamOf(parts: AsyncIterable<string>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  for await (const part of parts) yield encoder.encode(part);
+  const iterator = parts[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await iterator.next();
+      if (done === true) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+    async cancel() {
+      await iterator.return?.();
+    },
+  });
 }

@@ -128,6 +128,15 @@ describe("users and service accounts", () => {
     await expect(as("ann").enableUser({ userId: "bob" })).rejects.toThrow(AccountNotDisabled);
   });
 
+  test("are changed at the version that their caller has seen, also where a role or the tenant has their id", async () => {
+    await system().createRole({ role: "acme", permissions: ["connectors:read"] });
+    await system().renameTenant({ name: "Acme Ltd" });
+    await system().updateRole({ role: "acme", permissions: ["connectors:write"] });
+    await system().createUser({ userId: "acme", name: "Ann" });
+    await system().setUserRoles({ userId: "acme", roles: ["acme", "owner"] }, { expectedVersion: 1 });
+    expect((await system().getUser({ userId: "acme" })).version).toBe(2);
+  });
+
   test("a service account has roles as a user has", async () => {
     const { serviceAccountId } = await as("ann").createServiceAccount({ name: "Importer" });
     const importer = app.as({ tenant: "acme", service: serviceAccountId }).identity;
