@@ -527,6 +527,23 @@ export function pipelineScenarios(kind: PlaceKind): void {
         expect(seen).toEqual([1]);
       });
 
+      test("ends with a refusal when its caller is no longer allowed", async () => {
+        const clock = fixedClock();
+        let allowed = true;
+        const app = await bench.start({ clock, relay: false, authorizer: () => allowed });
+        const { lab } = app.as({ tenant: bench.tenant(), user: "ann" });
+        const seen: number[] = [];
+        const reading = async () => {
+          for await (const { item } of lab.watch({ upTo: 5 })) {
+            seen.push(item.n);
+            if (item.n === 2) allowed = false;
+            await clock.advance(1_000);
+          }
+        };
+        await expect(reading()).rejects.toMatchObject({ code: "forbidden" });
+        expect(seen).toEqual([1, 2]);
+      });
+
       test("fails with a typed error, and gives nothing that does not fit", async () => {
         const app = await bench.start({
           lab: {

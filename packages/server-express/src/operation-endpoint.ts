@@ -14,6 +14,7 @@ import { isPaged, pageLink } from "./pages.ts";
 import { idempotencyKeyOf, lastEventIdOf, timeoutOf } from "./request-headers.ts";
 import { planInput, readInput } from "./request-input.ts";
 import { streamFormat, streamHeaders, streamResponse } from "./stream-response.ts";
+import { whileKeyWorks } from "./while-key-works.ts";
 
 const MIB = 1024 * 1024;
 const DEFAULT_MAX_TIMEOUT_MS = 120_000;
@@ -58,9 +59,10 @@ export function operationEndpoint(
       const input = await readInput(plan, request, query, parameters, bodyLimit);
       if (operation.kind === "stream") {
         if (request.method === "HEAD") return { status: 200, headers: streamHeaders(streamFormat(request)) };
-        return streamResponse(request, exchange, declared, options, (over) =>
-          app.openStream(id, input, { ...callOptions, signal: over, after: lastEventIdOf(headers) }),
-        );
+        return streamResponse(request, exchange, declared, options, async (over) => {
+          const asked = { ...callOptions, signal: over, after: lastEventIdOf(headers) };
+          return whileKeyWorks(app, request, await app.openStream(id, input, asked));
+        });
       }
       const output = await callAt(
         app,

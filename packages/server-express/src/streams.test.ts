@@ -93,6 +93,22 @@ describe("a stream", () => {
     expect(text).toBe(`: open\n\n${END}`);
   });
 
+  test("gives nothing more to a key that was revoked", async () => {
+    const fed = handFed();
+    server.outside.feed = fed.feed;
+    fed.push(1);
+    const feed = await openFeed();
+    await feed.until(event(1));
+    const { identity } = server.app.as({ tenant: "acme", system: "test" });
+    const keyId = (await identity.listApiKeys({ accountType: "user", accountId: "ann" })).items[0]!.keyId;
+    await identity.revokeApiKey({ keyId });
+    fed.push(2);
+    const received = await feed.rest();
+    expect(received).not.toContain(event(2));
+    expect(received).toMatch(/event: problem\ndata: .*"code":"unauthenticated"/);
+    expect(await fed.closed).toBe(false);
+  });
+
   test("that is silent shows that it is alive", async () => {
     const fed = handFed();
     server.outside.feed = fed.feed;

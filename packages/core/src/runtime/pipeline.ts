@@ -46,6 +46,9 @@ import type { CallPorts } from "./runtime-ports.ts";
 import { isStorable, type UnitOfWork } from "./unit-of-work.ts";
 import { untilGivenUp } from "./until-given-up.ts";
 
+/** How long a stream goes on before it is asked again whether its caller is allowed to read it. */
+const ASK_AGAIN_MS = 2_000;
+
 /**
  * The one way for every call: deadline, validate, authorise, idempotency, handle, commit once, answer.
  * A query skips the commit; an action claims its key, acts and settles; a stream yields what is durable.
@@ -123,10 +126,18 @@ export class Pipeline implements Calls {
   }
 
   async *#items(target: RunnableOperation, args: unknown, call: CallInfo): AsyncIterable<StreamItem<unknown>> {
+    const { authorizer, clock } = this.#ports;
+    const { permission } = target.operation;
+    let askedAt = clock.now();
     try {
       for await (const { cursor, item } of target.handle(args, this.#contexts.stream(target, call)) as AsyncIterable<
         StreamItem<unknown>
       >) {
+        // It may go on for days, and its caller be allowed for the first of them only.
+        if (permission !== "internal" && clock.now() >= askedAt + ASK_AGAIN_MS) {
+          if (!(await authorizer.allows(call.principal, permission))) throw new Forbidden({ permission });
+          askedAt = clock.now();
+        }
         yield { cursor, item: this.#output(target, item) };
         if (call.signal.aborted) return;
       }
