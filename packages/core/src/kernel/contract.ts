@@ -134,7 +134,7 @@ export function defineContract<
       throw new TypeError(`${id} needs a permission that starts with "${name}:", or "internal".`);
     if (operation.permission === "internal" && operation.http !== undefined)
       throw new TypeError(`${id} is internal and cannot have an HTTP route.`);
-    if (operation.summary.trim() === "") throw new TypeError(`${id} needs a summary.`);
+    if ((operation.summary ?? "").trim() === "") throw new TypeError(`${id} needs a summary.`);
     if (operation.kind === "stream" && operation.output === undefined)
       throw new TypeError(`${id} needs an output: the schema of one item.`);
   }

@@ -27,7 +27,8 @@ export class KeyEncryptionKeyWrong extends defineError("secret.key_encryption_ke
 export class AddressRefused extends defineError("http.address_refused", {
   kind: "forbidden",
   details: z.object({ host: z.string(), reason: z.string() }),
-  message: ({ host, reason }) => `Calls to "${host}" are refused: ${reason}.`,
+  message: ({ host, reason }) =>
+    `Calls to "${host}" are refused: ${reason}. Only the host's \`allowedOrigins\` can except it.`,
 }) {}
 
 /** No answer could be had from the other side. The request may or may not have arrived. */

@@ -51,11 +51,11 @@ export interface Principal {
 
 /** The short forms that `app.as` takes. */
 export type PrincipalInput =
-  | { readonly tenant: string; readonly user: string }
-  | { readonly tenant: string; readonly service: string }
+  | Principal
   | { readonly tenant: string; readonly agent: string; readonly onBehalfOf: Party }
   | { readonly tenant: string; readonly system: string }
-  | Principal;
+  | { readonly tenant: string; readonly service: string }
+  | { readonly tenant: string; readonly user: string };
 
 /** Expands a short form and checks it. Throws `InvalidInput`. */
 export function toPrincipal(input: PrincipalInput): Principal {

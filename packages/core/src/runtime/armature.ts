@@ -81,7 +81,9 @@ type HostContracts<X extends readonly ContextDefinition[]> = {
 
 type ClientsOf<X extends readonly ContextDefinition[], Kind extends OperationKind> = {
   readonly [K in keyof BuiltInContracts]: Client<BuiltInContracts[K], Kind>;
-} & { readonly [K in keyof HostContracts<X>]: Client<HostContracts<X>[K] & Contract, Kind> };
+} & ClientsByName<HostContracts<X>, Kind>;
+
+type ClientsByName<C, Kind extends OperationKind> = { readonly [K in keyof C]: Client<C[K] & Contract, Kind> };
 
 /** Everything that a principal can call, by context. */
 export type Clients<X extends readonly ContextDefinition[] = readonly ContextDefinition[]> = ClientsOf<

@@ -142,7 +142,9 @@ function checkOrigin(origin: string): string {
   const url = URL.parse(origin);
   if (url === null || url.origin !== origin || !/^https?:$/.test(url.protocol) || origin.includes("*"))
     // Without what stands beside the host: it may be a password.
-    throw new TypeError(`An allowed origin must read like "https://crm.example:8443": see "${url?.host ?? "no URL"}".`);
+    throw new TypeError(
+      `An allowed origin is scheme, host and port, with no path, no password and no slash behind: "https://crm.example:8443", not what was given for "${url?.host ?? "no URL"}".`,
+    );
   return origin;
 }
 
