@@ -110,6 +110,31 @@ describe.skipIf(process.platform === "win32")("with-toolchain", () => {
   });
 });
 
+describe.skipIf(process.platform === "win32")("demo", () => {
+  const demo = (text: string) => {
+    mkdirSync(path.join(root, "examples/demo"), { recursive: true });
+    script("examples/demo/demo.ts", text);
+  };
+
+  it("installs, and runs the demo with the arguments and to the exit code that it has", async () => {
+    program("pnpm", `echo "$@" >> ${root}/asked`);
+    demo("console.log(process.argv.slice(2).join(), process.execArgv.join()); process.exitCode = 4;");
+    const { code, stdout } = await node("scripts/demo.mjs", "--once");
+    expect(readFileSync(path.join(root, "asked"), "utf8")).toBe("install --frozen-lockfile\n");
+    expect(stdout).toBe("Installing the dependencies (once)…\n--once --conditions=@armature/source\n");
+    expect(code).toBe(4);
+  });
+
+  it("shows what the installation said when it failed, and runs nothing", async () => {
+    program("pnpm", "echo the lockfile is broken; exit 1");
+    demo("console.log('ran');");
+    const { code, stdout, stderr } = await node("scripts/demo.mjs");
+    expect(stderr).toContain("The dependencies could not be installed.\nthe lockfile is broken");
+    expect(stdout).not.toContain("ran");
+    expect(code).toBe(1);
+  });
+});
+
 describe.skipIf(process.platform === "win32")("verify", () => {
   const lastLine = ({ stdout }: Ended) => stdout.trimEnd().split("\n").at(-1);
   const results = (passed: number, failed: number, skipped: number) => {

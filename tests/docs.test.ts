@@ -3,8 +3,10 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, freshDatabase, withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
 import { referencePages } from "../scripts/reference.ts";
+import { isChecked, TESTED_ELSEWHERE, uncheckedBlocks } from "./docs/blocks.ts";
+import { commandsOn, runCommands } from "./docs/commands.ts";
 import { brokenLinks, parsePage, readPages, unreachablePages } from "./docs/markdown.ts";
-import { NEEDS_POSTGRES, runnable, runSnippet, typeErrors, writeSnippets } from "./docs/snippets.ts";
+import { NEEDS_POSTGRES, runnable, runSnippet, typed, typeErrors, writeSnippets } from "./docs/snippets.ts";
 
 const root = path.dirname(import.meta.dirname);
 const pages = readPages(root);
@@ -12,9 +14,11 @@ const pages = readPages(root);
 async function emptyDatabase(skip: (note: string) => never) {
   return (await withoutServer()) ? skip("there is no PostgreSQL") : freshDatabase();
 }
-const snippets = pages
-  .filter(({ file }) => file === "README.md" || file.startsWith("docs/") || /^packages\/[^/]+\/README\.md$/.test(file))
-  .flatMap(runnable);
+const snippets = pages.filter(isChecked).flatMap(runnable);
+const onlyTyped = pages.filter(isChecked).flatMap(typed);
+const commands = pages
+  .filter((page) => isChecked(page) && !TESTED_ELSEWHERE.has(page.file))
+  .flatMap((page) => commandsOn(page) ?? []);
 
 describe("the documentation", () => {
   it("has no relative link that leads nowhere", () => {
@@ -41,15 +45,30 @@ describe("the documentation", () => {
     expect(stray.map(({ file }) => file)).toEqual([]);
   });
 
-  it("shows code in the README that runs", () => {
+  it("has no block of code that nothing checks", () => {
+    expect(pages.filter(isChecked).flatMap(({ fences }) => fences).length).toBeGreaterThan(40);
+    expect(uncheckedBlocks(root, pages)).toEqual([]);
     expect(snippets.map(({ file }) => file)).toContain("README.md");
+  });
+
+  it("leads to every decision from their list", () => {
+    const list = pages.find(({ file }) => file === "docs/decisions/README.md")!;
+    const decisions = pages.map(({ file }) => /^docs\/decisions\/(\d{4}-.*)$/.exec(file)?.[1]).filter(Boolean);
+    expect(list.links.map(({ target }) => target).filter((target) => /^\d{4}-/.test(target))).toEqual(decisions.sort());
+  });
+});
+
+describe("commands that the documentation marks as runnable", () => {
+  it.for(commands)("$file: all of them succeed, one after the other", { timeout: 150_000 }, async (page) => {
+    const { code, printed } = await runCommands(root, page);
+    expect(code, printed).toBe(0);
   });
 });
 
 describe("code that the documentation marks as runnable", () => {
   let written: ReturnType<typeof writeSnippets>;
   beforeAll(() => {
-    written = writeSnippets(root, snippets);
+    written = writeSnippets(root, [...snippets, ...onlyTyped]);
   });
   afterAll(() => written.remove());
 
@@ -97,6 +116,50 @@ describe("the check of the documentation", () => {
     expect(runnable(page(text))).toEqual([
       { file: "tests/page.md", line: 6, info: "ts run", code: "console.log(1);\n", output: "1\n" },
     ]);
+  });
+
+  it("says of each block that nothing checks what is missing", () => {
+    const block = (info: string, code: string) => `\`\`\`${info}\n${code}\n\`\`\`\n`;
+    const complaints = (file: string, ...blocks: readonly string[]) =>
+      uncheckedBlocks(root, [parsePage(file, blocks.join("")), ...pages.filter((each) => each.file !== file)]).map(
+        (each) => each.slice(file.length + 1),
+      );
+    expect(complaints("README.md", block("ts", "1;"), block("", "what is it?"), block("text", "1"))).toEqual([
+      '2 is a block "ts" that nothing checks: see tests/docs/blocks.ts',
+      '5 is a block "" that nothing checks: see tests/docs/blocks.ts',
+      '8 is a block "text" that nothing checks: see tests/docs/blocks.ts',
+    ]);
+    const checked = [
+      ...[block("ts run", "1;"), block("text output", "1"), block("ts types", "1;"), block("text drawing", "a → b")],
+      ...[block("sh install", "npm install @armature/core zod"), block("sh scripts", "npm run verify    # checks all")],
+      ...[block("text tree", "packages/      what is published\n  core/        the core\n    src/index.ts")],
+      block("sh in=tests/commands.test.ts", 'import { once } from "node:events";'),
+    ];
+    expect(complaints("README.md", ...checked)).toEqual([]);
+    const wrong = [
+      ...[block("text output", "1"), block("sh install", "npm install left-pad"), block("sh scripts", "pnpm no-such")],
+      ...[block("sh scripts", "rm -rf /"), block("text tree", "packages/\n  core/\n    gone.ts")],
+      ...[block("sh in=tests/gone.test.ts", "true"), block("sh in=tests/commands.test.ts", "echo nobody holds this")],
+    ];
+    expect(complaints("README.md", ...wrong)).toEqual([
+      "2 is the output of no block that is run",
+      "5 installs what no page of a package installs: npm install left-pad",
+      '8 names the script "no-such", which package.json does not have',
+      "11 is no script: rm -rf /",
+      "14 draws packages/core/gone.ts, which does not exist",
+      "19 names tests/gone.test.ts, which does not exist",
+      "22 says what tests/commands.test.ts does not hold: echo nobody holds this",
+    ]);
+  });
+
+  it("runs commands to the first that fails, and ends what they leave running", async () => {
+    const text = "```sh run\nsleep 300 & echo $!\necho here\nls no-such-file\necho not reached\n```\n";
+    const { code, printed } = await runCommands(root, commandsOn(page(text))!);
+    expect(code).not.toBe(0);
+    expect(printed).toMatch(/^\d+\nhere\n.*no-such-file/);
+    expect(printed).not.toContain("not reached");
+    const left = Number.parseInt(printed, 10);
+    await expect.poll(() => existsSync(`/proc/${left}/cwd`)).toBe(false);
   });
 
   it("goes on in the next block where a page says so, with every line in its place", () => {

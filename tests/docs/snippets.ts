@@ -27,6 +27,13 @@ export function runnable(page: Page): readonly Snippet[] {
   return snippets;
 }
 
+/** Blocks that are only type-checked, `ts types`. */
+export function typed(page: Page): readonly Snippet[] {
+  return page.fences
+    .filter(({ info }) => /^ts types( |$)/.test(info))
+    .map((fence) => ({ ...fence, output: undefined }));
+}
+
 // One file, in which each line stays where its page has it.
 function continued(before: Snippet, fence: Fence, output: string | undefined): Snippet {
   const end = before.line + before.code.split("\n").length - 1;
@@ -38,8 +45,8 @@ function continued(before: Snippet, fence: Fence, output: string | undefined): S
 }
 
 /**
- * Snippets as files of this repository, where imports by package name are found: those of a package's own page among
- * what the package depends on, as its users have it.
+ * Snippets as files of this repository, where imports by package name are found: those of a package's or an
+ * example's own page among what it depends on, as its users have it.
  */
 export function writeSnippets(
   root: string,
@@ -47,7 +54,7 @@ export function writeSnippets(
 ): { readonly files: readonly string[]; remove(): void } {
   const folders = new Map<string, string>();
   const folderFor = (page: string): string => {
-    const home = /^packages\/[^/]+(?=\/)/.exec(page)?.[0] ?? ".";
+    const home = /^(?:packages|examples)\/[^/]+(?=\/)/.exec(page)?.[0] ?? ".";
     const folder = folders.get(home) ?? mkdtempSync(path.join(root, home, ".snippets-"));
     folders.set(home, folder);
     return folder;

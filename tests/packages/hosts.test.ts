@@ -101,7 +101,7 @@ describe("a host that follows the page of a package", () => {
     expect(suites.map(({ manifest }) => manifest.name)).toEqual(["@armature/conformance"]);
     const { fences } = parsePage("README.md", readFileSync(path.join(suites[0]!.directory, "README.md"), "utf8"));
     const folder = folderOf(scratch, "isolated", path.basename(suites[0]!.source.directory));
-    writeFileSync(path.join(folder, "conformance.test.ts"), fences.find(({ info }) => info === "ts")!.code);
+    writeFileSync(path.join(folder, "conformance.test.ts"), fences.find(({ info }) => info === "ts types")!.code);
     const results = path.join(folder, "results.json");
     const vitest = path.join(folder, "node_modules", "vitest", "vitest.mjs");
     await run(process.execPath, [vitest, "run", "--reporter=json", `--outputFile=${results}`], folder);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { secretStoreSuite } from "@armature/conformance";
 import { afterAll } from "vitest";
 import { type FakeVault, type FakeVaultOptions, startFakeVault } from "./fake-vault.ts";
@@ -9,13 +10,17 @@ afterAll(() => Promise.all(fakes.map((fake) => fake.close())));
 async function fakeWith(options: FakeVaultOptions) {
   const fake = await startFakeVault(options);
   fakes.push(fake);
-  // What the README tells operators to allow, and no more.
-  fake.tokens.policy("armature", {
-    "secret/data/armature/*": ["create", "read", "update"],
-    "secret/metadata/armature/*": ["list", "delete"],
-  });
+  fake.tokens.policy("armature", policyOfPage());
   const auth = fake.tokens.role({ policies: ["default", "armature"], ttlMs: 3_600_000 });
   return { fake, auth };
+}
+
+// What the page tells operators to allow, and no more.
+function policyOfPage(): Readonly<Record<string, readonly string[]>> {
+  const page = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const rules = [...page.matchAll(/^path "([^"]+)" +\{ capabilities = (\[[^\]]+\]) \}$/gm)];
+  if (rules.length === 0) throw new Error("The page has no policy.");
+  return Object.fromEntries(rules.map(([, path, capabilities]) => [path!, JSON.parse(capabilities!) as string[]]));
 }
 
 secretStoreSuite("Vault (fake, as Vault 1.8)", async () => {

@@ -7,7 +7,7 @@ const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_MOUNT: mount, VAULT_NAMES
 // Vault and OpenBao are in no package registry that CI reaches, so a missing server is no failure there either.
 if (address === undefined || token === undefined)
   describe("SecretStore: a real Vault", () => {
-    it.skip("skipped: start `vault server -dev` or `bao server -dev` and set VAULT_ADDR and VAULT_TOKEN", () => {});
+    it.skip("skipped: it takes `vault server -dev -dev-root-token-id=dev` (or bao), and then `VAULT_ADDR=http://127.0.0.1:8200 VAULT_TOKEN=dev pnpm test packages/adapter-vault`", () => {});
   });
 else
   secretStoreSuite(`a real Vault at ${new URL(address).host}`, () =>
