@@ -40,7 +40,7 @@ export async function runCommands(
   const scratch = realpathSync(mkdtempSync(path.join(tmpdir(), "armature-page-")));
   try {
     for (const [name, code] of files) writeFileSync(path.join(scratch, name), code);
-    install(scratch);
+    install(root, scratch);
     const ports = new Map<string, number>();
     for (const [, port] of script.matchAll(/\b(3000|400\d)\b/g))
       ports.set(port!, ports.get(port!) ?? (await freePort()));
@@ -74,12 +74,13 @@ export async function runCommands(
   }
 }
 
-// What `npm install` of every package would leave, from the sources.
-function install(folder: string): void {
+// What `npm install` of every package, with its peers, would leave; ours from the sources.
+function install(root: string, folder: string): void {
   const modules = path.join(folder, "node_modules");
   mkdirSync(path.join(modules, "@armature"), { recursive: true });
   mkdirSync(path.join(modules, ".bin"));
   writeFileSync(path.join(folder, "package.json"), '{ "private": true, "type": "module" }\n');
+  for (const name of ["zod", "express"]) symlinkSync(path.join(root, "node_modules", name), path.join(modules, name));
   for (const { directory, manifest } of publicPackages()) {
     symlinkSync(directory, path.join(modules, manifest.name));
     for (const command of Object.keys(manifest.bin ?? {})) {
