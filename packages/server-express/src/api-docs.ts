@@ -60,11 +60,19 @@ export function apiDocs(apiOrigin: string | undefined): ReadonlyMap<string, () =
   ]);
 }
 
+/** Files that were looked at: one and a half megabytes are not read for each who asks. */
+const assets = new Map<string, Promise<Uint8Array>>();
+
 async function asset(name: string, type: keyof typeof TEXT): Promise<HandlerResponse> {
-  // Found when somebody looks at the page: who never does, loads nothing of it.
-  const folder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
-  const body = await readFile(join(folder, name));
-  return answer(type, body, { "cache-control": "public, max-age=3600" });
+  let body = assets.get(name);
+  if (body === undefined) {
+    // Found when somebody looks at the page: who never does, loads nothing of it.
+    const folder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+    body = readFile(join(folder, name));
+    assets.set(name, body);
+    body.catch(() => assets.delete(name));
+  }
+  return answer(type, await body, { "cache-control": "public, max-age=3600" });
 }
 
 function text(

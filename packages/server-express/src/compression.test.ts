@@ -1,6 +1,8 @@
 import { request } from "node:http";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { apiDocs } from "./api-docs.ts";
+import { compressed } from "./compression.ts";
 import { startTestServer, type TestServer } from "./test-server.ts";
 
 let server: TestServer;
@@ -85,6 +87,14 @@ describe("compression", () => {
     const list = await cookies.call("/notes", { headers: { "accept-encoding": "br" } });
     expect([list.text.length > 1024, list.headers.get("content-encoding")]).toEqual([true, null]);
     await cookies.close();
+  });
+
+  test("is done once for what everybody is given: nobody can have the server do it over and over", async () => {
+    const [, asset] = [...apiDocs(undefined)].find(([path]) => path.endsWith(".css"))!;
+    const given = async (accept: string) => (await compressed(await asset(), { "accept-encoding": accept })).body;
+    expect(await given("br")).toBe(await given("br"));
+    expect(await given("gzip")).toBe(await given("gzip"));
+    expect(await given("gzip")).not.toBe(await given("br"));
   });
 
   test("is off where it is not switched on", async () => {

@@ -14,6 +14,19 @@ const encoders = {
 };
 const offered = [...Object.keys(encoders), "identity"];
 
+type Encoding = keyof typeof encoders;
+
+/** What was compressed, for as long as the body itself is kept: one that is given to many is compressed once. */
+const known = new WeakMap<Uint8Array, Map<Encoding, Promise<Uint8Array>>>();
+
+function encoded(body: Uint8Array, encoding: Encoding): Promise<Uint8Array> {
+  const forms = known.get(body) ?? new Map<Encoding, Promise<Uint8Array>>();
+  known.set(body, forms);
+  const form = forms.get(encoding) ?? encoders[encoding](body);
+  forms.set(encoding, form);
+  return form;
+}
+
 // Its declarations are older than the second parameter.
 const preferred = (negotiator: Negotiator): string | undefined =>
   (negotiator.encoding as (available: string[], options: object) => string | undefined).call(negotiator, offered, {
@@ -32,7 +45,7 @@ export async function compressed(response: HandlerResponse, requestHeaders: Requ
   if (accepted === undefined || body.byteLength < WORTH_IT_BYTES) return varied;
   const encoding = preferred(new Negotiator({ headers: { "accept-encoding": accepted } }));
   if (encoding !== "br" && encoding !== "gzip") return varied;
-  const small = await encoders[encoding](body);
+  const small = await encoded(body, encoding);
   return {
     ...varied,
     body: small,
