@@ -138,8 +138,7 @@ function defectOf({ status, type, text, json }: Answer, request: FuzzRequest): s
   if (status >= 400 && (!type.startsWith("application/problem+json") || json === undefined))
     return `status ${status} is no problem document but ${type}`;
   if (type.startsWith("application/json") && json === undefined) return "the body is no JSON";
-  if (/\bat .*\.(ts|js):\d+|node:internal|pg_|SQLSTATE|syntax error at/.test(text))
-    return "the answer shows our insides";
+  if (/\bat .*\.(ts|js):\d+|node:internal|SQLSTATE|syntax error at/.test(text)) return "the answer shows our insides";
   if (text.length > 20_000 + 3 * (request.body?.length ?? 0) && status >= 400)
     return "the refusal is longer than what it refuses";
   return undefined;

@@ -74,6 +74,9 @@ const samples: Readonly<Record<string, Sample>> = {
   "connectors.check": { input: byConnector, answer: notFound },
   "connectors.invoke": { input: ({ connectorId }) => ({ connectorId, action: "ask" }), answer: notFound },
 
+  "audit.export": { input: () => ({}), answer: "own" },
+  "audit.exportEvents": { input: () => ({}), answer: "own" },
+
   "identity.createTenant": { input: () => ({ name: "Again" }), answer: { code: "already_exists" }, system: true },
   "identity.getTenant": { input: () => ({}), answer: "own" },
   "identity.renameTenant": { input: () => ({ name: "Globex Corporation" }), answer: "own" },
@@ -175,7 +178,14 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     await createTenant(tenant, "Globex");
     return tenant;
   };
-  const call = (id: string, principal: PrincipalInput) => app.call(id, samples[id]!.input(acme), { principal });
+  const call = async (id: string, principal: PrincipalInput): Promise<unknown> => {
+    const input = samples[id]!.input(acme);
+    if (app.operations.find((each) => each.id === id)?.operation.kind !== "stream")
+      return app.call(id, input, { principal });
+    const items: unknown[] = [];
+    for await (const { item } of app.stream(id, input, { principal })) items.push(item);
+    return { items };
+  };
 
   beforeAll(async () => {
     place = await make();
@@ -234,7 +244,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     const reading = ["connectors.get", "identity.getUser", "identity.getServiceAccount", "secrets.reveal"];
     for (const id of reading) await expect(call(id, owner("acme")), id).resolves.toBeDefined();
     expect(await call("identity.grantsOf", system("acme"))).toEqual({ permissions: expect.arrayContaining(["*"]) });
-    for (const id of ["identity.listApiKeys", "audit.list", "audit.events"])
+    for (const id of ["identity.listApiKeys", "audit.list", "audit.events", "audit.export", "audit.exportEvents"])
       expect(((await call(id, owner("acme"))) as { items: unknown[] }).items, id).not.toEqual([]);
     const mine = call("connectors.completeAuthorization", owner("acme"));
     await expect(mine).rejects.not.toMatchObject({ code: AuthorizationInvalid.code });

@@ -5,7 +5,16 @@ import type { AddressInfo } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { pglite, postgres } from "@armature/adapter-postgres";
-import { apiKey, connectorAction, createArmature, defineConnector, type Logger, systemClock } from "@armature/core";
+import {
+  apiKey,
+  basic,
+  clientCredentials,
+  connectorAction,
+  createArmature,
+  defineConnector,
+  type Logger,
+  systemClock,
+} from "@armature/core";
 import { InMemoryRateLimiter } from "@armature/core/in-memory";
 import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
@@ -26,7 +35,9 @@ const tenant = "acme";
 // A provider on a socket of its own, which remembers nothing.
 const provider = createServer((request, response) => {
   request.resume();
-  const json = request.url === "/me" ? { id: "1", name: "Acme" } : { id: "2", name: "Bob" };
+  const token = { access_token: "token", token_type: "Bearer", expires_in: 3600 };
+  const json =
+    request.url === "/token" ? token : request.url === "/me" ? { id: "1", name: "Acme" } : { id: "2", name: "Bob" };
   const body = request.url?.startsWith("/contacts") && request.method === "GET" ? { contacts: [json] } : json;
   response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
 }).listen(0, "127.0.0.1");
@@ -37,7 +48,11 @@ const contact = z.object({ id: z.string(), name: z.string() });
 const crm = defineConnector({
   id: "crm",
   name: "The simulated CRM",
-  auth: { apiKey: apiKey({ header: "x-api-key" }) },
+  auth: {
+    apiKey: apiKey({ header: "x-api-key" }),
+    basic: basic(),
+    clientCredentials: clientCredentials({ tokenEndpoint: `${providerOrigin}/token`, scopes: [] }),
+  },
   http: { baseUrl: providerOrigin },
   health: (ctx) => ctx.http.get("/me", { schema: contact }),
   actions: {
