@@ -12,7 +12,7 @@ import { walkAuthorization } from "@armature-examples/sandbox-crm/browser";
 import { z } from "zod";
 import { type Api, apiOf, Refused } from "./api.ts";
 import { command, endAll, freePort, type Running, startAnswering, startReporting } from "./processes.ts";
-import { expect, Surprise, say, seen, step, table } from "./report.ts";
+import { expect, finish, Surprise, say, seen, step, stop, table } from "./report.ts";
 
 const SERVER = fileURLToPath(new URL("../../packages/server-express/src/bin.ts", import.meta.url));
 const AUTHORIZATION_SERVER = fileURLToPath(import.meta.resolve("@armature-examples/sandbox-crm/authorization-server"));
@@ -135,6 +135,7 @@ async function tellTheStory(dataDir: string, once: boolean): Promise<void> {
   await showWhatHappened(acme, killed.log() + server.log(), [acmeKey, globexKey, clientSecret, env.ARMATURE_KEY]);
   await keepApart(apiOf(origin, globexKey), connectorId);
 
+  finish();
   if (once) {
     await server.end();
     await Promise.all([authorization.end(), crm.end()]);
@@ -403,6 +404,7 @@ try {
   await main(values.once);
   console.log("\ndemo: ok");
 } catch (error) {
+  stop();
   console.error(
     `\ndemo: ${error instanceof Surprise ? error.message : String(error instanceof Error ? error.stack : error)}`,
   );

@@ -16,23 +16,57 @@ type Style = Parameters<typeof styleText>[0];
 const paint = (style: Style, text: string) => styleText(style, text, { stream: process.stdout });
 
 const started = performance.now();
+const since = (begin: number) => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
 let number = 0;
+let begun = started;
 
-/** Begins a step. */
+// Somebody who looks on sees how long the step has taken so far; a line that is erased before anything is printed.
+let ticking: NodeJS.Timeout | undefined;
+const erase = () => process.stdout.isTTY && ticking !== undefined && process.stdout.write("\r\u001b[K");
+
+function print(line: string): void {
+  erase();
+  console.log(line);
+}
+
+/** Begins a step. The one before is told how long it took. */
 export function step(title: string): void {
+  endStep();
   number += 1;
-  const at = `${((performance.now() - started) / 1000).toFixed(1)} s`;
-  console.log(`\n${paint("bold", `${number}. ${title}`)} ${paint("dim", `(${at})`)}`);
+  begun = performance.now();
+  print(`\n${paint("bold", `${number}. ${title}`)}`);
+  if (!process.stdout.isTTY) return;
+  ticking = setInterval(() => process.stdout.write(`\r   ${paint("dim", `… ${since(begun)}`)}`), 200);
+  ticking.unref();
+}
+
+function endStep(): void {
+  if (performance.now() - begun > 500 && number > 0) print(paint("dim", `   took ${since(begun)}`));
+  clearInterval(ticking);
+  ticking = undefined;
+}
+
+/** Ends the last step, and tells how long all of them took. */
+export function finish(): void {
+  endStep();
+  print(`\n${number} steps in ${since(started)}`);
+}
+
+/** Leaves the terminal as a message for standard error needs it. */
+export function stop(): void {
+  erase();
+  clearInterval(ticking);
+  ticking = undefined;
 }
 
 /** Something to read below the step. */
 export function say(text: string): void {
-  console.log(`   ${text}`);
+  print(`   ${text}`);
 }
 
 /** Something that was promised and has been seen to hold. */
 export function seen(text: string): void {
-  console.log(`   ${paint("green", "✓")} ${text}`);
+  print(`   ${paint("green", "✓")} ${text}`);
 }
 
 /** Rows in columns. */
