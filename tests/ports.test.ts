@@ -46,6 +46,7 @@ function hostPorts() {
     idempotency: (...args) => inner.idempotency(...args),
     events: (...args) => inner.events(...args),
     audit: (...args) => inner.audit(...args),
+    counters: (...args) => inner.counters(...args),
     outbox: inner.outbox,
     // Sealed secrets would be kept here.
     records: { get: refuse("records"), put: refuse("records"), delete: refuse("records"), list: refuse("records") },

@@ -49,6 +49,7 @@ const byConnector = ({ connectorId }: Acme) => ({ connectorId });
 const samples: Readonly<Record<string, Sample>> = {
   "connectors.providers": { input: () => ({}), answer: "own" },
   "connectors.list": { input: () => ({}), answer: "empty" },
+  "connectors.usage": { input: byConnector, answer: "empty" },
   "connectors.get": { input: byConnector, answer: notFound },
   "connectors.authorize": {
     input: ({ connectorId }) => ({ provider: "crm", connectorId, redirectUri: "https://host.example/back" }),

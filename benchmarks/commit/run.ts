@@ -26,7 +26,7 @@ const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[M
 
 const database = await freshDatabase();
 const pool = new Pool({ connectionString: database.url, max: CALLERS });
-const contenders = [await bare(pool), await ours(pool, database.name)];
+const contenders = [await bare(pool), await ours(pool, database.name, false), await ours(pool, database.name, true)];
 const rates = new Map(contenders.map(({ name }) => [name, [] as number[]]));
 for (const contender of contenders) {
   for (let index = 0; index < CALLERS; index += 1) await contender.make(`c${index}`);

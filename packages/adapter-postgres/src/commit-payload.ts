@@ -14,13 +14,15 @@ import {
 export type CommitPayload = ReturnType<typeof payloadOf>;
 
 export function payloadOf(part: CommitPart) {
-  const { context, messages, idempotency, inbox } = part;
+  const { context, messages, idempotency, inbox, counters = [] } = part;
   return {
     context,
     aggregates: inLockOrder(part.aggregates),
     events: part.events.map(eventRow),
     messages,
     audit: part.audit.map(auditRow),
+    // In order, as aggregates are: their rows are locks too.
+    counters: counters.length === 0 ? undefined : [...counters].sort((a, b) => compareText(a.key, b.key)),
     inbox,
     idempotency:
       idempotency?.step === "settle" ? { ...idempotency, outcome: JSON.stringify(idempotency.outcome) } : idempotency,

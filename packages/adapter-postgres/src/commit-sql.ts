@@ -1,6 +1,7 @@
 import { sqlState } from "./errors.ts";
 import { definer, type FunctionText, forTenant, inner } from "./function-text.ts";
 import { contextSchema, quoteLiteral } from "./identifier.ts";
+import { COUNTER_SHARDS } from "./schema-sql.ts";
 
 /**
  * How a context writes. `guard` claims the inbox row and the idempotency key and says what stands in the way, before
@@ -122,6 +123,20 @@ BEGIN
     VALUES (p_tenant, item ->> 'id', (item ->> 'time')::timestamptz, item ->> 'actorId', item ->> 'operation',
       item ->> 'outcome', item -> 'body');
   END LOOP;
+
+  -- Last, so that their rows are held no longer than the rest of the commit takes.
+  items := p_part -> 'counters';
+  IF items IS NOT NULL THEN
+    FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
+      item := items -> i;
+      INSERT INTO ${schema}.counters AS held (tenant, key, shard, numbers)
+      VALUES (p_tenant, item ->> 'key', pg_backend_pid() % ${COUNTER_SHARDS}, item -> 'numbers')
+      ON CONFLICT (tenant, key, shard) DO UPDATE
+        SET numbers = held.numbers || (
+          SELECT jsonb_object_agg(added.key, coalesce((held.numbers ->> added.key)::numeric, 0) + added.value::numeric)
+            FROM jsonb_each_text(excluded.numbers) AS added);
+    END LOOP;
+  END IF;
   RETURN NULL;
 END`,
     ),

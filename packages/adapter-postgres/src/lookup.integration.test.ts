@@ -36,6 +36,9 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
         INSERT INTO orders.audit (tenant, id, time, actor_id, operation, outcome, body)
           SELECT 'acme', 'aud_' || to_char(n, 'FM00000'), now(), 'ann', 'orders.make', 'succeeded', '{}'
           FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.counters (tenant, key, shard, numbers)
+          SELECT 'acme', 'usage/' || to_char(n, 'FM00000'), shard, '{"requests":1}'
+          FROM generate_series(${from}, ${to}) AS n, generate_series(0, 7) AS shard;
         INSERT INTO orders.records (tenant, key, version, value)
           SELECT 'acme', 'key/' || to_char(n, 'FM00000'), 1, '{}' FROM generate_series(${from}, ${to}) AS n`);
       if (from === 0) for (let call = 0; call < 8; call += 1) await client.query(load);
@@ -66,8 +69,8 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
     }
   };
 
-  const commit = (change: object) =>
-    `SELECT orders.commit('acme', '${JSON.stringify({ aggregates: [change], events: [], messages: [], audit: [] })}')`;
+  const commit = (change: object, counters?: readonly object[]) =>
+    `SELECT orders.commit('acme', '${JSON.stringify({ aggregates: [change], events: [], messages: [], audit: [], counters })}')`;
   const find = (query: object) =>
     `SELECT orders.find('acme', '${JSON.stringify({ type: "order", where: {}, ...query })}')`;
 
@@ -83,6 +86,10 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
     "an aggregate that was only read is checked": commit({ type: "order", id: "o02500", expectedVersion: 1 }),
     "a record is read": `SELECT orders.record_get('acme', 'key/02500')`,
     "records are listed": `SELECT orders.record_list('acme', 'key/025', 'key/0250', 5)`,
+    "a counter is added to": commit({ type: "order", id: "o02500", expectedVersion: 1 }, [
+      { key: "usage/02500", numbers: { requests: 1 } },
+    ]),
+    "a page of counters is read": `SELECT orders.list_counters('acme', 'usage/025', 'usage/026', 'usage/0250', 3)`,
     "a page of the outbox is read": "SELECT orders.outbox_read(2500, 3)",
     "an entry is removed from the outbox": "SELECT orders.outbox_remove('{2500}')",
     "it is asked whether an aggregate is parked":

@@ -108,6 +108,24 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
     expect(await store.load(acme("billing"), [{ type: "invoice", id: "i" }])).toMatchObject([{ version: 1 }]);
   });
 
+  it("brings counters to a database from before there were any", async () => {
+    const database = await fresh();
+    const store = storeOn(database);
+    await store.migrate([orders]);
+    await store.commit("acme", { parts: [saved("orders", "order", "old")] });
+    // As the first version has left it: without the table, and with other functions.
+    await database.pool.query(`DROP TABLE orders.counters; DROP FUNCTION orders.list_counters;
+      DELETE FROM armature.migrations WHERE name = 'counters';
+      UPDATE armature.migrations SET version = 1, fingerprint = 'first'`);
+    expect(await store.pendingMigration?.([orders])).toContain("orders: counters");
+
+    await store.migrate([orders]);
+    const counters = [{ key: "k", numbers: { n: 1 } }];
+    await store.commit("acme", { parts: [{ ...saved("orders", "order", "new"), counters }] });
+    expect(await store.counters(acme("orders"), { gte: "a", lt: "z", limit: 5 })).toEqual({ items: counters });
+    expect(await store.load(acme("orders"), [{ type: "order", id: "old" }])).toMatchObject([{ version: 1 }]);
+  });
+
   it("leaves alone what newer code has migrated", async () => {
     const database = await fresh();
     await storeOn(database).migrate([orders]);

@@ -8,10 +8,10 @@ import { contextSchema, indexColumn, quoteIdentifier } from "./identifier.ts";
 import { deadLetterFunctions, relayFunctions } from "./outbox-sql.ts";
 import { queryFunctions } from "./query-sql.ts";
 import { createRole, mayActAs, type Roles } from "./roles.ts";
-import { contextAccess, contextTables, indexField, sharedAccess, sharedTables } from "./schema-sql.ts";
+import { contextAccess, contextTables, counterTable, indexField, sharedAccess, sharedTables } from "./schema-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** One thing that a database has or lacks. */
 interface Step {
@@ -225,6 +225,7 @@ function contextSteps(context: StoredContext, migration: Migration): readonly St
   const forRelay = relayFunctions(scope);
   return [
     { scope, name: "tables", once: true, sql: contextTables(scope) },
+    { scope, name: "counters", once: true, sql: counterTable(scope) },
     { scope, name: "access", sql: contextAccess(scope, roles) },
     ...context.aggregates.flatMap(({ type, index }) =>
       index.map((field) => ({

@@ -1,5 +1,6 @@
 import { type FunctionText, forTenant } from "./function-text.ts";
 import { contextSchema, quoteLiteral } from "./identifier.ts";
+import { COUNTER_SHARDS } from "./schema-sql.ts";
 
 /** A time as `Instant`. */
 function instant(column: string): string {
@@ -124,6 +125,20 @@ export function queryFunctions(context: string): readonly FunctionText[] {
         FROM ${schema}.audit WHERE %s ORDER BY id %s LIMIT ($2 ->> ''limit'')::int + 1) AS page',
       conditions, CASE WHEN ascending THEN 'ASC' ELSE 'DESC' END)
     INTO answer USING p_tenant, p_query;`,
+    }),
+    // A counter has at most COUNTER_SHARDS rows, so these hold all of the page's counters; one that is cut off comes behind.
+    forTenant(`${schema}.list_counters`, "p_gte text, p_lt text, p_after text, p_limit int", {
+      body: `
+  SELECT coalesce(json_agg(json_build_object('key', sums.key, 'numbers', sums.numbers) ORDER BY sums.key), '[]')::text
+    INTO answer
+    FROM (SELECT named.key, json_object_agg(named.name, named.total) AS numbers
+      FROM (SELECT held.key, each.key AS name, sum(each.value::numeric) AS total
+        FROM (SELECT key, numbers FROM ${schema}.counters
+            WHERE tenant = p_tenant AND key >= p_gte AND key < p_lt AND key > p_after
+            ORDER BY key LIMIT p_limit * ${COUNTER_SHARDS}) AS held
+          CROSS JOIN jsonb_each_text(held.numbers) AS each
+        GROUP BY held.key, each.key) AS named
+      GROUP BY named.key ORDER BY named.key LIMIT p_limit) AS sums;`,
     }),
     ...recordFunctions(schema),
   ];

@@ -11,6 +11,7 @@ const contexts: readonly StoredContext[] = [
 const tables = [
   "aggregates",
   "audit",
+  "counters",
   "dead_letters",
   "events",
   "failures",
@@ -110,7 +111,7 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       for (const table of ["outbox", "events", "inbox"])
         expect(await tenantsSeen(client, `orders.${table}`)).toEqual(["acme", "other"]);
     });
-    for (const table of ["aggregates", "audit", "idempotency", "records"])
+    for (const table of ["aggregates", "audit", "counters", "idempotency", "records"])
       await inTransaction(database.pool, async (client) => {
         await client.query(`SET LOCAL ROLE "${relay}"`);
         await expect(client.query(`SELECT * FROM orders.${table}`)).rejects.toMatchObject({ code: "42501" });
@@ -129,11 +130,13 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       `SELECT orders.commit('acme', '{"aggregates":[],"events":[],"messages":[],"audit":[]}')`,
       `SELECT armature.commit('acme', '[{"context":"orders","aggregates":[],"events":[],"messages":[],"audit":[]}]')`,
       `SELECT orders.record_get('acme', 'key')`,
+      `SELECT orders.list_counters('acme', '', 'z', '', 5)`,
     ];
     for (const call of calls) {
       await inTransaction(app, async (client) => {
-        const [{ load, find, record_get: record } = {}] = (await client.query(call)).rows as Record<string, string>[];
-        if (!call.includes("commit")) expect(load ?? find ?? record).toContain("acme");
+        const [answers = {}] = (await client.query(call)).rows as Record<string, string>[];
+        const [answer] = Object.values(answers);
+        if (!call.includes("commit")) expect(answer).toContain(call.includes("counters") ? '"of" : 1' : "acme");
         expect((await client.query("SELECT current_setting('armature.tenant', true) AS tenant")).rows).toEqual([
           { tenant: "" },
         ]);
@@ -279,6 +282,7 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
         ],
         idempotency: { step: "claim", key: "same", inputHash: "h", attempt: 1, claimedUntil: 1 },
         inbox: { consumer: "orders.same", messageId: "msg_same" },
+        counters: [{ key: "same", numbers: { of: 1 } }],
       },
     ],
   });

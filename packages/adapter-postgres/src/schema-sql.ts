@@ -102,18 +102,43 @@ export function contextTables(context: string): readonly string[] {
   value jsonb NOT NULL,
   PRIMARY KEY (tenant, key)
 )`,
-    ...tables.flatMap((table) => [
-      `ALTER TABLE ${schema}.${table} ENABLE ROW LEVEL SECURITY`,
-      `ALTER TABLE ${schema}.${table} FORCE ROW LEVEL SECURITY`,
-      // After a transaction-local setting the value is '' and not null.
-      `CREATE POLICY tenant ON ${schema}.${table}
-  USING (tenant = nullif(current_setting('armature.tenant', true), ''))
-  WITH CHECK (tenant = nullif(current_setting('armature.tenant', true), ''))`,
-    ]),
+    ...firstTables.flatMap((table) => ofOneTenant(schema, table)),
   ];
 }
 
-const tables = [
+/** Rows of one counter. */
+export const COUNTER_SHARDS = 8;
+
+/**
+ * Counters of one context. Each has a row or more, one for each group of connections: who adds to it holds a row until
+ * the commit is durable, and a single one would put all commits of a busy counter in a line. Readers see the sum.
+ */
+export function counterTable(context: string): readonly string[] {
+  const schema = contextSchema(context);
+  return [
+    `CREATE TABLE ${schema}.counters (
+  tenant text COLLATE "C" NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  shard int NOT NULL,
+  numbers jsonb NOT NULL,
+  PRIMARY KEY (tenant, key, shard)
+) WITH (fillfactor = 50)`,
+    ...ofOneTenant(schema, "counters"),
+  ];
+}
+
+function ofOneTenant(schema: string, table: Table): readonly string[] {
+  return [
+    `ALTER TABLE ${schema}.${table} ENABLE ROW LEVEL SECURITY`,
+    `ALTER TABLE ${schema}.${table} FORCE ROW LEVEL SECURITY`,
+    // After a transaction-local setting the value is '' and not null.
+    `CREATE POLICY tenant ON ${schema}.${table}
+  USING (tenant = nullif(current_setting('armature.tenant', true), ''))
+  WITH CHECK (tenant = nullif(current_setting('armature.tenant', true), ''))`,
+  ];
+}
+
+const firstTables = [
   "aggregates",
   "events",
   "outbox",
@@ -124,7 +149,7 @@ const tables = [
   "audit",
   "records",
 ] as const;
-type Table = (typeof tables)[number];
+type Table = (typeof firstTables)[number] | "counters";
 
 // What each role may do with a table: no more than its functions do.
 const ownerGrants: Partial<Record<Table, string>> = {
@@ -136,6 +161,7 @@ const ownerGrants: Partial<Record<Table, string>> = {
   idempotency: "SELECT, INSERT, UPDATE",
   audit: "SELECT, INSERT",
   records: "SELECT, INSERT, UPDATE, DELETE",
+  counters: "SELECT, INSERT, UPDATE",
 };
 const relayGrants: Partial<Record<Table, string>> = {
   events: "SELECT",

@@ -4,6 +4,8 @@ import {
   type AuditRow,
   type Commit,
   type CommitResult,
+  type Counter,
+  type CounterQuery,
   compareText,
   type EventQuery,
   type FindQuery,
@@ -90,6 +92,12 @@ export class TenantStore implements TransactionStore {
     const sign = direction === "asc" ? 1 : -1;
     rows.sort((a, b) => sign * compareText(a.id, b.id));
     return page(rows, limit, (row) => encodeCursor(listing, [row.id]));
+  }
+
+  async counters(scope: Scope, { gte, lt, limit, after }: CounterQuery): Promise<Page<Counter>> {
+    const beyond = after === undefined ? "" : decodeCursor("counters", 1, after)[0];
+    const rows = (await this.#call(scope, "list_counters", [gte, lt, beyond, limit + 1])) as readonly Counter[];
+    return page(rows, limit, ({ key }) => encodeCursor("counters", [key]));
   }
 
   #call(scope: Scope, name: string, values: unknown[]): Promise<unknown> {

@@ -1,6 +1,7 @@
 import type { Store } from "@armature/core";
 import { afterAll, beforeAll } from "vitest";
 import { registerCommitTests } from "./store-commit-tests.ts";
+import { registerCounterTests } from "./store-counter-tests.ts";
 import { registerFindTests } from "./store-find-tests.ts";
 import { contexts } from "./store-fixture.ts";
 import { registerLogTests } from "./store-log-tests.ts";
@@ -33,6 +34,7 @@ export function storeSuite(adapter: string, setup: () => Store | Promise<Store>,
     registerFindTests(test, store);
     registerLogTests(test, store);
     registerRecordsTests(test, store);
+    registerCounterTests(test, store);
     registerTenancyTests(test, store);
     registerMigrateTests(test, store);
     registerModelTests(test, store);

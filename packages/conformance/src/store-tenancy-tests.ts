@@ -42,6 +42,7 @@ export function registerTenancyTests(test: RegisterTest, store: () => Store): vo
           outcome: { type: "result", value: "of owner" },
         },
         inbox: { consumer: CONSUMER, messageId },
+        counters: [{ key: KEY, numbers: { count: 1 } }],
       },
     });
     await store().records.put({ tenant: owner, context: ALPHA }, KEY, { of: "owner" }, 0);
@@ -67,6 +68,16 @@ export function registerTenancyTests(test: RegisterTest, store: () => Store): vo
         items: [],
       });
     expect((await store().find(scopeOf(owner), { type: "order", limit: 10 })).items).toHaveLength(1);
+  });
+
+  test("another tenant's counters are neither seen nor added to", async () => {
+    const { owner, stranger } = await twoTenants();
+    const read = async (tenant: string) =>
+      (await store().counters(scopeOf(tenant), { gte: "", lt: "z", limit: 10 })).items;
+    expect(await read(stranger)).toEqual([]);
+    await store().commit(stranger, { parts: [part(ALPHA, { counters: [{ key: KEY, numbers: { count: 5 } }] })] });
+    expect(await read(stranger)).toEqual([{ key: KEY, numbers: { count: 5 } }]);
+    expect(await read(owner)).toEqual([{ key: KEY, numbers: { count: 1 } }]);
   });
 
   test("another tenant's events and audit rows are not listed", async () => {

@@ -239,6 +239,8 @@ export type {
   Commit,
   CommitPart,
   CommitResult,
+  Counter,
+  CounterQuery,
   DeadLetter,
   EventQuery,
   FindQuery,

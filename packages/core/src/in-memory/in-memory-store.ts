@@ -7,6 +7,8 @@ import type {
   Commit,
   CommitPart,
   CommitResult,
+  Counter,
+  CounterQuery,
   EventQuery,
   FindQuery,
   IdempotencyRecord,
@@ -154,6 +156,17 @@ export class InMemoryStore implements Store {
     );
   }
 
+  async counters(scope: Scope, { gte, lt, limit, after }: CounterQuery): Promise<Page<Counter>> {
+    const beyond = after === undefined ? undefined : decodeCursor("counters", 1, after)[0];
+    const rows = this.#tables.context(scope.context).counters.get(scope.tenant)?.beyond(beyond, "asc") ?? [];
+    const page = takePage(rows, limit, ({ key }) => compareText(key, gte) >= 0 && compareText(key, lt) < 0);
+    const last = page.items.at(-1);
+    return {
+      items: page.items.map(jsonCopy),
+      next: page.more && last !== undefined ? encodeCursor("counters", [last.key]) : undefined,
+    };
+  }
+
   async ping(): Promise<void> {}
 
   async close(): Promise<void> {}
@@ -180,6 +193,7 @@ export class InMemoryStore implements Store {
       const { step, ...record } = part.idempotency;
       tables.idempotency.set(keyOf(tenant, record.key), jsonCopy(record));
     }
+    for (const counter of part.counters ?? []) addTo(tables, tenant, counter);
     if (part.inbox !== undefined)
       upsert(this.#tables.inbox, keyOf(tenant, part.inbox.messageId), () => new Set()).add(part.inbox.consumer);
   }
@@ -188,6 +202,13 @@ export class InMemoryStore implements Store {
     const position = this.#tables.next();
     tables.outbox.set(position, { position, message, published: false, only: undefined, failures: new Map() });
   }
+}
+
+function addTo(tables: ContextTables, tenant: string, { key, numbers }: Counter): void {
+  const rows = upsert(tables.counters, tenant, () => new SortedRows<Counter>((row) => row.key));
+  const sums = { ...rows.get(key)?.numbers };
+  for (const [name, number] of Object.entries(numbers)) sums[name] = (sums[name] ?? 0) + number;
+  rows.set({ key, numbers: sums });
 }
 
 /** Whether an idempotency record may be written over the present one. */

@@ -17,6 +17,11 @@ export class SortedRows<T> {
     this.#rows.splice(index, present !== undefined && this.#keyOf(present) === key ? 1 : 0, row);
   }
 
+  get(key: string): T | undefined {
+    const row = this.#rows[this.#firstNotBelow(key)];
+    return row !== undefined && this.#keyOf(row) === key ? row : undefined;
+  }
+
   /** Rows beyond the key, in the direction asked; without a key, all of them. */
   *beyond(key: string | undefined, direction: "asc" | "desc"): Generator<T> {
     if (direction === "asc") {

@@ -2,6 +2,7 @@ import type { Json, JsonObject } from "../kernel/schema.ts";
 import type {
   AggregateRef,
   AuditRow,
+  Counter,
   DeadLetter,
   IdempotencyRecord,
   OutboxEntry,
@@ -52,6 +53,8 @@ export class ContextTables {
   readonly audit = new Map<string, SortedRows<AuditRow>>();
   readonly idempotency = new Map<string, IdempotencyRecord>();
   readonly records = new Map<string, Map<string, StoredRecord>>();
+  /** By tenant, in the order of keys. */
+  readonly counters = new Map<string, SortedRows<Counter>>();
   readonly outbox = new Map<number, OutboxRow>();
   /** By tenant, consumer, type and id. */
   readonly parked = new Map<string, ParkedSequence>();

@@ -14,7 +14,7 @@ import type { IndexValue } from "./index-value.ts";
 import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import { assertJsonOnly } from "./schema.ts";
-import type { Page } from "./store.ts";
+import type { Counter, CounterQuery, Page } from "./store.ts";
 
 /** A dependency whose commands join the caller's commit. It must run in the same process on the same database. */
 export interface Atomic<C extends Contract = Contract> {
@@ -92,6 +92,8 @@ interface Reads {
     aggregate: AggregateClass<A, Index>,
     options?: FindOptions<NoInfer<Index>>,
   ): AsyncIterable<A>;
+  /** What the context's actions have counted for this tenant, by key, a page at a time. */
+  counters(query: CounterQuery): Promise<Page<Counter>>;
 }
 
 /** A query reads. */
@@ -140,6 +142,11 @@ export interface ActionContext<C extends Contract, D> extends CallContext {
   readonly lease: Lease;
   readonly rateLimiter: RateLimiter;
   readonly clock: Clock;
+  /**
+   * Adds whole numbers to the tenant's counter with this key (at most 512 characters), whatever the call comes to. They
+   * are durable with the commit that writes down how the call ended, so counting costs no round trip.
+   */
+  count(key: string, numbers: Readonly<Record<string, number>>): void;
   /** `con_01k…` */
   newId(prefix: string): string;
   /** Unguessable bytes. */

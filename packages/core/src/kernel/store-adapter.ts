@@ -29,7 +29,10 @@ export interface TransactionClient {
 }
 
 /** As much of a store as calls inside a transaction need. */
-export type TransactionStore = Pick<Store, "load" | "find" | "commit" | "idempotency" | "events" | "audit">;
+export type TransactionStore = Pick<
+  Store,
+  "load" | "find" | "commit" | "idempotency" | "events" | "audit" | "counters"
+>;
 
 /** What became of a transaction. */
 export type TransactionOutcome = "open" | "committed" | "rolled-back";

@@ -35,6 +35,9 @@ export interface Store {
   /** A tenant's audit rows over the given contexts by id, newest first unless asked otherwise. */
   audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>>;
 
+  /** What counters have come to, by their keys in code-point order, a page at a time. */
+  counters(scope: Scope, query: CounterQuery): Promise<Page<Counter>>;
+
   /** Events and sent commands that wait to be published. For the relay only: it sees every tenant. */
   readonly outbox: Outbox;
 
@@ -116,6 +119,29 @@ export interface CommitPart {
   readonly idempotency?: IdempotencyWrite | undefined;
   /** Marks the message as handled by the consumer; the commit is skipped when it is marked already. */
   readonly inbox?: { readonly consumer: string; readonly messageId: string } | undefined;
+  /**
+   * Numbers that are added to what their counters hold. They check nothing and get into nobody's way: commits that add
+   * to one counter at the same time need not wait for each other.
+   */
+  readonly counters?: readonly Counter[] | undefined;
+}
+
+/** Whole numbers under a key of at most 512 characters: what is added, or what it has come to. */
+export interface Counter {
+  /** `usage/2026-11-21/con_01k…/10/listContacts` */
+  readonly key: string;
+  /** By name; one that was never added to is absent. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
+export interface CounterQuery {
+  /** Keys from here on. */
+  readonly gte: string;
+  /** Keys before this one. */
+  readonly lt: string;
+  readonly limit: number;
+  /** A page's `next`. */
+  readonly after?: string | undefined;
 }
 
 export interface AggregateChange extends AggregateRef {

@@ -1,7 +1,7 @@
 import { toInstant } from "../kernel/clock.ts";
 import type { ArmatureError } from "../kernel/errors.ts";
 import { shortened } from "../kernel/shortened.ts";
-import type { AuditRow } from "../kernel/store.ts";
+import type { AuditRow, Counter } from "../kernel/store.ts";
 import { type CallInfo, type RunnableOperation, targetId } from "./call.ts";
 import { isDefinite } from "./idempotency.ts";
 import type { CallPorts } from "./runtime-ports.ts";
@@ -19,18 +19,30 @@ export class AuditTrail {
     return this.#row(target, call, input, "succeeded");
   }
 
-  /** Writes a row by itself. */
-  async write(row: AuditRow): Promise<void> {
-    const { store, telemetry } = this.#ports;
-    const part = { context: row.context, aggregates: [], events: [], messages: [], audit: [row] };
-    await telemetry.commit(store, row.tenant, { parts: [part] });
+  /** Writes a row by itself, and what its call has counted. */
+  async write(row: AuditRow, counters: readonly Counter[]): Promise<void> {
+    await this.#commit(row.tenant, row.context, [row], counters);
+  }
+
+  /** Writes what a call has counted after its row was written. Never throws: nobody waits for it. */
+  async writeCounts(target: RunnableOperation, call: CallInfo, counters: readonly Counter[]): Promise<void> {
+    const { tenant } = call.principal;
+    try {
+      await this.#commit(tenant, target.context.contract.name, [], counters);
+    } catch (error) {
+      this.#ports.logger.error(`What ${target.id} has counted could not be written`, {
+        tenant,
+        traceId: call.trace.traceId,
+        error: String(error),
+      });
+    }
   }
 
   /** Writes the row of a call that was refused or failed. Never throws: the caller's error matters more than ours. */
   async writeRefusal(target: RunnableOperation, call: CallInfo, input: unknown, error: ArmatureError): Promise<void> {
     const outcome = isDefinite(error) && error.kind !== "unknown-outcome" ? "refused" : "failed";
     try {
-      await this.write(this.#row(target, call, input, outcome, error));
+      await this.write(this.#row(target, call, input, outcome, error), call.counts.take());
     } catch (cause) {
       // The log keeps what the audit could not.
       this.#ports.logger.error(`The audit row of a refused ${target.id} could not be written`, {
@@ -40,6 +52,17 @@ export class AuditTrail {
         error: String(cause),
       });
     }
+  }
+
+  async #commit(
+    tenant: string,
+    context: string,
+    audit: readonly AuditRow[],
+    counters: readonly Counter[],
+  ): Promise<void> {
+    const { store, telemetry } = this.#ports;
+    const part = { context, aggregates: [], events: [], messages: [], audit, counters };
+    await telemetry.commit(store, tenant, { parts: [part] });
   }
 
   #row(

@@ -7,6 +7,7 @@ import {
   recordKey,
   stableCallId,
 } from "./call.ts";
+import { CallCounts } from "./call-counts.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 
 /** What a handler belongs to: an operation, or a subscription. */
@@ -46,6 +47,7 @@ export function beginCall(
     expectedVersion: request.expectedVersion,
     after: request.after,
     from: request.from,
+    counts: new CallCounts(),
   };
 }
 

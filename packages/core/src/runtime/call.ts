@@ -6,6 +6,7 @@ import type { Principal } from "../kernel/principal.ts";
 import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Redact } from "../kernel/sensitive.ts";
+import type { CallCounts } from "./call-counts.ts";
 import type { Trace } from "./trace.ts";
 
 /** An operation with everything that the pipeline needs to run it. */
@@ -43,6 +44,7 @@ export interface CallInfo {
   readonly after: string | undefined;
   /** Context that calls its own operation: it may call internal ones. */
   readonly from: string | undefined;
+  readonly counts: CallCounts;
 }
 
 /** How one part of the runtime calls the pipeline. */

@@ -7,7 +7,7 @@ import { Forbidden, InvalidInput, NotFound } from "../kernel/errors.ts";
 import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
 import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
-import type { FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
+import type { Counter, CounterQuery, FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
 import { type CallInfo, type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
 import { saysNothingHappened } from "./idempotency.ts";
 import type { CallPorts } from "./runtime-ports.ts";
@@ -88,6 +88,7 @@ export class HandlerContexts {
       lease,
       rateLimiter,
       clock,
+      count: (key: string, numbers: Readonly<Record<string, number>>) => call.counts.add(key, numbers),
       newId: (prefix: string) => ids.next(prefix),
       random: (bytes: number) => ids.random(bytes),
       use: this.#use(target, call, ["query", "command", "action", "stream"], { effects }),
@@ -151,7 +152,8 @@ export class HandlerContexts {
         after = page.next;
       } while (after !== undefined);
     }
-    return { find, findAll };
+    const counters = (query: CounterQuery): Promise<Page<Counter>> => this.#ports.store.counters(scope, query);
+    return { find, findAll, counters };
   }
 
   #use(

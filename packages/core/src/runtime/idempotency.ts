@@ -9,7 +9,7 @@ import {
   VersionConflict,
 } from "../kernel/errors.ts";
 import { CircuitOpen } from "../kernel/port-errors.ts";
-import type { AuditRow, IdempotencyRecord, Outcome } from "../kernel/store.ts";
+import type { AuditRow, CommitPart, IdempotencyRecord, Outcome } from "../kernel/store.ts";
 import { type CallInfo, checkAlive, type RunnableOperation, recordKey } from "./call.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 
@@ -144,7 +144,7 @@ export class Claims {
   }
 
   /**
-   * Records the result, with its audit row.
+   * Records the result, with its audit row and what the attempt has counted.
    *
    * @returns what another attempt came to, when the claim had lapsed and that one took over
    */
@@ -156,13 +156,16 @@ export class Claims {
     audit: AuditRow,
   ): Promise<KeptOutcome | undefined> {
     let present: IdempotencyRecord | undefined;
+    const counters = call.counts.take();
     try {
-      present = await this.#write(target, call, claim, { step: "settle", outcome }, audit);
+      present = await this.#write(target, call, claim, { step: "settle", outcome }, { audit: [audit], counters });
     } catch (error) {
       await this.release(target, call, claim, false);
       throw error;
     }
     if (present === undefined) return undefined;
+    // What this attempt has asked of others has happened all the same.
+    call.counts.putBack(counters);
     const verdict = judge(present, target, claim.key, claim.inputHash, this.#ports.clock.now());
     if (verdict.type !== "replay") throw unknownOutcome(target);
     return verdict.outcome;
@@ -198,7 +201,7 @@ export class Claims {
     call: CallInfo,
     { recordKey: key, inputHash, attempt }: Claim,
     step: Step,
-    audit?: AuditRow,
+    more: Partial<Pick<CommitPart, "audit" | "counters">> = {},
   ): Promise<IdempotencyRecord | undefined> {
     const { store, telemetry } = this.#ports;
     const part = {
@@ -206,7 +209,8 @@ export class Claims {
       aggregates: [],
       events: [],
       messages: [],
-      audit: audit === undefined ? [] : [audit],
+      audit: [],
+      ...more,
       idempotency: { claimedUntil: 0, ...step, key, inputHash, attempt },
     };
     const result = await telemetry.commit(store, call.principal.tenant, { parts: [part] });

@@ -90,6 +90,8 @@ export class Pipeline implements Calls {
         const typed = this.#typed(error, target, call);
         if (target.operation.kind !== "query") await this.#writeRefusal(target, call, seen.input, typed);
         throw typed;
+      } finally {
+        call.counts.close((counters) => void this.#abandoned.track(this.#audit.writeCounts(target, call, counters)));
       }
     });
     return this.#calls.track(answer);
@@ -297,7 +299,7 @@ export class Pipeline implements Calls {
     const key = call.idempotencyKey;
     if (key === undefined) {
       const output = await this.#act(target, args, call, 1, { happened: false });
-      await this.#audit.write(this.#audit.succeeded(target, call, args));
+      await this.#audit.write(this.#audit.succeeded(target, call, args), call.counts.take());
       return output;
     }
     const inputHash = hashInput(this.#ports.inputKey, args);

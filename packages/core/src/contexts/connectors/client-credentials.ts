@@ -1,5 +1,6 @@
 import type { ActionContext } from "../../kernel/context.ts";
 import { InvalidInput } from "../../kernel/errors.ts";
+import type { HttpClient } from "../../kernel/ports.ts";
 import { Secret } from "../../kernel/secret.ts";
 import type { ClientCredentialsAuth, OAuthClient } from "./authentication.ts";
 import type { ConnectorDefinition } from "./connector-definition.ts";
@@ -9,6 +10,7 @@ import type { CredentialRef, HeldCredential, Renewing } from "./held-credential.
 import { clientToken } from "./oauth.ts";
 import { broken, keepRenewed, logRefusal } from "./renewed-token.ts";
 import { type GivenToken, TokenRefused } from "./token-endpoint.ts";
+import { countedTokens, TOKEN, type UsageOf } from "./usage.ts";
 
 /**
  * The token that a connection begins with.
@@ -16,8 +18,9 @@ import { type GivenToken, TokenRefused } from "./token-endpoint.ts";
  * @throws {AuthorizationRefused} the provider said no
  */
 export async function firstClientToken(
-  ctx: Pick<ActionContext<Connectors, never>, "http" | "signal" | "clock">,
+  ctx: Pick<ActionContext<Connectors, never>, "http" | "signal" | "clock" | "count">,
   definition: ConnectorDefinition,
+  connectorId: string,
   given: { readonly clientId?: string | undefined; readonly clientSecret?: string | undefined },
 ): Promise<ClientToken> {
   const auth = definition.auth.clientCredentials!;
@@ -25,7 +28,7 @@ export async function firstClientToken(
   try {
     const asking = asks(auth, client)!;
     return toClientToken(
-      await clientToken(definition, auth, ctx.http, asking, ctx.signal, () => ctx.clock.now()),
+      await clientToken(definition, auth, counted(ctx, connectorId), asking, ctx.signal, () => ctx.clock.now()),
       client,
     );
   } catch (error) {
@@ -52,7 +55,9 @@ export async function nextClientToken(
   if (auth === undefined || asking === undefined) return broken(ctx, ref, "refused");
   if (held.broken !== undefined) return broken(ctx, ref, held.broken);
   try {
-    const given = await clientToken(definition, auth, ctx.http, asking, ctx.signal, () => ctx.clock.now());
+    const given = await clientToken(definition, auth, counted(ctx, ref.connectorId), asking, ctx.signal, () =>
+      ctx.clock.now(),
+    );
     return await keepRenewed(ctx, ref, toClientToken(given, held.client), version);
   } catch (error) {
     if (!(error instanceof TokenRefused)) throw error;
@@ -65,9 +70,13 @@ export async function nextClientToken(
   }
 }
 
+function counted(ctx: UsageOf["ctx"] & { readonly http: HttpClient }, connectorId: string): HttpClient {
+  return { send: countedTokens({ ctx, connectorId, action: TOKEN }, ctx.http) };
+}
+
 function ownClient(
   { client }: ClientCredentialsAuth,
-  { clientId: id, clientSecret: secret }: Parameters<typeof firstClientToken>[2],
+  { clientId: id, clientSecret: secret }: Parameters<typeof firstClientToken>[3],
 ): ClientToken["client"] {
   const invalid = (path: string, message: string) =>
     new InvalidInput({ subject: "The client credentials", issues: [{ path, message }] });

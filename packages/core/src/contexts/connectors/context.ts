@@ -11,7 +11,7 @@ import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authe
 import { Circuits } from "./circuit.ts";
 import { firstClientToken } from "./client-credentials.ts";
 import { Connector } from "./connector.ts";
-import type { AnyConnectorAction, ConnectorActionContext, ConnectorDefinition } from "./connector-definition.ts";
+import type { ConnectorActionContext, ConnectorDefinition } from "./connector-definition.ts";
 import {
   ActionUnknown,
   AuthenticationUnsupported,
@@ -30,9 +30,12 @@ import { isRenewable } from "./held-credential.ts";
 import { Lines } from "./limits.ts";
 import { authorizationUrl, exchangeCode } from "./oauth.ts";
 import type { AuthorizationSigner, Background, DetachedCalls } from "./ports.ts";
+import type { ProviderCall } from "./provider-call.ts";
 import { providerClient } from "./provider-client.ts";
 import { cacheGroup, ResponseCache } from "./response-cache.ts";
 import { TokenKeeper } from "./token-keeper.ts";
+import { countedTokens, HEALTH, TOKEN } from "./usage.ts";
+import { usagePage } from "./usage-report.ts";
 
 type Ctx = ActionContext<Connectors, typeof identity>;
 type ConnectorId = ConnectorView["id"];
@@ -56,7 +59,7 @@ export interface ConnectorsOptions {
 /** An authorization that nobody completed is void after this time. */
 const AUTHORIZATION_MS = 10 * 60_000;
 /** What a health check may do. */
-const READING = { risk: "read", idempotency: "natural" } as const;
+const READING = { action: HEALTH, risk: "read", idempotency: "natural" } as const;
 
 /** Tenants' connections to providers, and the actions that run through them. */
 export function connectorsContext(options: ConnectorsOptions) {
@@ -93,7 +96,7 @@ export function connectorsContext(options: ConnectorsOptions) {
     ctx: Ctx,
     connectorId: ConnectorId,
     { provider, credential }: { readonly provider: string; readonly credential: string },
-    { risk, idempotency }: Pick<AnyConnectorAction, "risk" | "idempotency">,
+    { action, risk, idempotency }: Pick<ProviderCall, "action" | "risk" | "idempotency">,
     cached = true,
   ): ConnectorActionContext => {
     const definition = definitionOf(provider);
@@ -102,7 +105,8 @@ export function connectorsContext(options: ConnectorsOptions) {
         ? new ResponseCache(options.cache, cacheGroup(ctx.tenant, credential), ctx.log)
         : undefined;
     const held = (stale: number | undefined) => tokens.get(ctx, definition, { connectorId, credential }, stale);
-    const http = providerClient(ctx, traffic, { definition, connectorId, risk, idempotency, credential: held, cache });
+    const call = { definition, connectorId, action, risk, idempotency, credential: held, cache };
+    const http = providerClient(ctx, traffic, call);
     return { http, idempotencyKey: ctx.callId, signal: ctx.signal };
   };
 
@@ -111,12 +115,12 @@ export function connectorsContext(options: ConnectorsOptions) {
     ctx: Ctx,
     definition: ConnectorDefinition,
     given: ConnectorId | undefined,
-    toCredential: () => Credential | Promise<Credential>,
+    toCredential: (connectorId: ConnectorId) => Credential | Promise<Credential>,
   ): Promise<ConnectorView> => {
     if (given !== undefined) await ctx.use(connectors).connectable({ connectorId: given, provider: definition.id });
-    const credential = await toCredential();
     // Nothing is made under an id that a caller has thought up.
     const connectorId = given ?? (ctx.newId("con") as ConnectorId);
+    const credential = await toCredential(connectorId);
     const tried = { definition, connectorId, ...READING, cache: undefined };
     const http = providerClient(ctx, traffic, { ...tried, credential: async () => ({ version: 0, credential }) });
     await definition.health({ http, idempotencyKey: ctx.callId, signal: ctx.signal });
@@ -161,6 +165,15 @@ export function connectorsContext(options: ConnectorsOptions) {
       },
 
       get: async ({ connectorId }, ctx) => toView(await ctx.load(Connector, connectorId)),
+
+      usage: ({ since, until, limit = 50, ...asked }, ctx) =>
+        usagePage((query) => ctx.counters(query), {
+          ...asked,
+          since: since === undefined ? undefined : Date.parse(since),
+          // The hour that has just begun is there too.
+          until: until === undefined ? Date.parse(ctx.now) + 1 : Date.parse(until),
+          limit,
+        }),
 
       authorize: async (input, ctx) => {
         const definition = definitionOf(input.provider);
@@ -232,7 +245,7 @@ export function connectorsContext(options: ConnectorsOptions) {
         const token = await exchangeCode(
           definition,
           oauthOf(definition),
-          ctx.http,
+          { send: countedTokens({ ctx, connectorId, action: TOKEN }, ctx.http) },
           { code, iss, redirectUri, codeVerifier },
           ctx.signal,
           () => ctx.clock.now(),
@@ -254,7 +267,7 @@ export function connectorsContext(options: ConnectorsOptions) {
       connectWithClientCredentials: async ({ provider, connectorId, clientId, clientSecret }, ctx) => {
         const definition = offering(provider, "client-credentials");
         const given = { clientId, clientSecret };
-        return connect(ctx, definition, connectorId, () => firstClientToken(ctx, definition, given));
+        return connect(ctx, definition, connectorId, (id) => firstClientToken(ctx, definition, id, given));
       },
 
       disconnect: async ({ connectorId }, ctx) => {
@@ -280,7 +293,7 @@ export function connectorsContext(options: ConnectorsOptions) {
         // A cut-off attempt may have reached a provider that would do it again.
         if (ctx.attempt > 1 && action.idempotency === "none") throw new UnknownOutcome({ operation: id });
         const args = parse(action.input, input, `The input of ${id}`);
-        const returned = await action.run(args, reach(ctx, connectorId, held, action));
+        const returned = await action.run(args, reach(ctx, connectorId, held, { ...action, action: name }));
         const result = tryParse(action.output, returned);
         if (!result.ok) throw new CorruptData({ subject: `The output of ${id}`, issues: [...result.issues] });
         return { result: (result.value ?? null) as InvokeResult };

@@ -197,6 +197,39 @@ const connectorView = z.object({
 });
 export type ConnectorView = z.infer<typeof connectorView>;
 
+const count = z.int().min(0);
+const usageView = z.object({
+  /** Where the hour or day begins. */
+  period: at,
+  connectorId,
+  /** The provider's action; `$health` for looking whether a credential works, `$token` for having tokens. */
+  action: z.string(),
+  /** Requests that were sent, each attempt by itself. */
+  requests: count,
+  /** How many of them repeated one that had failed. */
+  retries: count,
+  /** Answers that were given without asking the provider. */
+  cached: count,
+  /** How many of the requests failed, by what the provider meant. */
+  failures: z.object({
+    /** It said no, or sent the request elsewhere. */
+    refused: count,
+    /** Its limit was reached. */
+    limited: count,
+    /** It failed, or there was no answer that could be read. */
+    outage: count,
+    /** It did not take the credential. */
+    credential: count,
+  }),
+  /** Bytes of bodies, without headers. */
+  bytesSent: count,
+  /** Bytes of bodies, decompressed. */
+  bytesReceived: count,
+  /** How long the provider took, over all requests. */
+  milliseconds: count,
+});
+export type UsageView = z.infer<typeof usageView>;
+
 /** A key is sent in a header: one that was pasted with a line break would never work. */
 const headerText = z
   .string()
@@ -282,6 +315,22 @@ const contract = defineContract(
       permission: "connectors:read",
       http: "GET /connectors/{connectorId}",
       summary: "Shows one connector.",
+    }),
+    usage: query({
+      input: z.strictObject({
+        ...page,
+        connectorId: connectorId.optional(),
+        /** Inclusive, to the hour; 30 days before `until` when absent, and at most 366. */
+        since: at.optional(),
+        /** Exclusive, to the hour; without it everything up to now. */
+        until: at.optional(),
+        /** Hours and days of UTC. */
+        per: z.enum(["hour", "day"]).default("day"),
+      }),
+      output: z.object({ items: z.array(usageView), next: z.string().optional() }),
+      permission: "connectors:read",
+      http: "GET /connectors/usage",
+      summary: "Lists how much the tenant's connectors have asked of providers, by day, connector, hour and action.",
     }),
     authorize: command({
       input: z.strictObject({

@@ -6,7 +6,17 @@ import { type ClientToken, type Credential, type OAuthToken, openCredential } fr
 /** What a renewal works with. */
 export type Renewing = Pick<
   ActionContext<Connectors, never>,
-  "secrets" | "lease" | "clock" | "http" | "tenant" | "signal" | "log" | "principal" | "traceparent" | "correlationId"
+  | "secrets"
+  | "lease"
+  | "clock"
+  | "count"
+  | "http"
+  | "tenant"
+  | "signal"
+  | "log"
+  | "principal"
+  | "traceparent"
+  | "correlationId"
 > & { readonly own: OwnClient<Connectors> };
 /** The call that wants a credential. */
 export type CredentialCaller = Omit<Renewing, "own">;

@@ -8,14 +8,8 @@ import {
 } from "../../kernel/port-errors.ts";
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
-import type { Circuits, CircuitUser, Passage } from "./circuit.ts";
-import type {
-  ConnectorDefinition,
-  Idempotency,
-  ProviderClient,
-  ProviderRequest,
-  Risk,
-} from "./connector-definition.ts";
+import type { CircuitUser, Passage } from "./circuit.ts";
+import type { ProviderClient, ProviderRequest } from "./connector-definition.ts";
 import {
   type Connectors,
   CredentialRefused,
@@ -25,31 +19,16 @@ import {
   ProviderRefused,
 } from "./contract.ts";
 import { type HeldCredential, isRenewable } from "./held-credential.ts";
-import { bucketsOf, type Lines, untilAborted } from "./limits.ts";
+import { bucketsOf, untilAborted } from "./limits.ts";
 import { readPages } from "./pages.ts";
+import type { ProviderCall, ProviderTraffic } from "./provider-call.ts";
 import { credentialHeader, type PreparedRequest, prepare } from "./provider-request.ts";
-import type { KeptAnswer, ResponseCache } from "./response-cache.ts";
+import type { KeptAnswer } from "./response-cache.ts";
+import { countCached, countRequest, type UsageOf } from "./usage.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 type Ctx = Omit<ActionContext<Connectors, never>, "use">;
 type Method = HttpRequest["method"];
-
-/** What a request of one action may do, and by what right. */
-export interface ProviderCall {
-  readonly definition: ConnectorDefinition;
-  readonly connectorId: string;
-  readonly risk: Risk;
-  readonly idempotency: Idempotency;
-  /** The credential; another one than the version that the provider has just refused. */
-  readonly credential: (stale: number | undefined) => Promise<HeldCredential>;
-  readonly cache: ResponseCache | undefined;
-}
-
-/** What calls of one process share. */
-export interface ProviderTraffic {
-  readonly circuits: Circuits;
-  readonly lines: Lines;
-}
 
 /**
  * A provider's API for one action call: the tenant's credential, limits, retries and the provider's own notion of an
@@ -84,6 +63,7 @@ class Exchange {
   readonly #traffic: ProviderTraffic;
   readonly #call: ProviderCall;
   readonly #user: CircuitUser;
+  readonly #usage: UsageOf;
   /** Whether a request that changes something has left: from then on nothing can claim that nothing happened. */
   #changed = false;
 
@@ -91,6 +71,7 @@ class Exchange {
     this.#ctx = ctx;
     this.#traffic = traffic;
     this.#call = call;
+    this.#usage = { ctx, connectorId: call.connectorId, action: call.action };
     const { id: provider, http } = call.definition;
     this.#user = { provider, tenant: ctx.tenant, connectorId: call.connectorId, options: http.circuit };
   }
@@ -105,6 +86,7 @@ class Exchange {
     const kept = await cache?.find(prepared, this.#ctx.clock.now());
     // What is going to be changed is not judged by what it was minutes ago.
     const enough = kept?.fresh === true && this.#call.risk === "read";
+    if (enough) countCached(this.#usage);
     const response = enough ? kept.response : await this.#fetch(method, path, prepared, kept);
     return { value: this.#read(response, request), response };
   }
@@ -122,7 +104,7 @@ class Exchange {
     let last: Last;
     for (let attempt = 1; ; attempt += 1) {
       const { held, passage } = await this.#admit(method, path, stale, last);
-      const outcome = await this.#send(method, prepared, held, passage, kept, repeatable);
+      const outcome = await this.#send(method, prepared, held, passage, kept, repeatable, attempt > 1);
       if ("answer" in outcome) {
         const { answer, verdict } = outcome;
         if (verdict.meaning === "credential") {
@@ -170,11 +152,13 @@ class Exchange {
     passage: Passage,
     kept: KeptAnswer | undefined,
     repeatable: boolean,
+    retry: boolean,
   ): Promise<Outcome> {
     const { definition } = this.#call;
     const { clock, signal } = this.#ctx;
     if (method !== "GET") this.#changed = true;
     let seen: Parameters<Passage["end"]>[0] = "unknown";
+    let exchanged: Parameters<typeof countRequest>[1] = { body, retry, begun: clock.now() };
     try {
       const answer = await this.#ctx.http.send({
         method,
@@ -184,17 +168,21 @@ class Exchange {
         signal,
         timeoutMs: definition.http.timeoutMs,
       });
+      exchanged = { ...exchanged, answer };
       const confirmed = answer.status === 304 && kept !== undefined;
       const verdict = confirmed ? ({ meaning: "fine" } as const) : judge(definition, answer, method, clock.now());
+      exchanged = { ...exchanged, meaning: verdict.meaning };
       seen = verdict.meaning === "outage" ? "outage" : "alive";
       return { answer, verdict };
     } catch (error) {
+      if (!signal.aborted) exchanged = { ...exchanged, error };
       const lost = error instanceof ProviderUnreachable || error instanceof ProviderTimedOut;
       if (lost && !signal.aborted) seen = "outage";
       if (!lost || !repeatable || signal.aborted) throw error;
       return { error };
     } finally {
       passage.end(seen, clock.now());
+      countRequest(this.#usage, exchanged);
       // Whatever was answered, and if nothing was: the provider may have done it.
       if (method !== "GET" && this.#call.risk !== "read") await this.#call.cache?.clear();
     }

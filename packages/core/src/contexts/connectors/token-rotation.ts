@@ -7,6 +7,7 @@ import { type CredentialRef, type HeldCredential, type Renewing, readCredential 
 import { refreshToken } from "./oauth.ts";
 import { broken, keepRenewed, logRefusal } from "./renewed-token.ts";
 import { TokenRefused } from "./token-endpoint.ts";
+import { countedTokens, TOKEN } from "./usage.ts";
 
 /**
  * Uses the refresh token, and stores what comes of it. The caller holds the lease.
@@ -29,7 +30,14 @@ export async function rotate(
   const version = await ctx.secrets.put(ctx.tenant, ref.credential, sealCredential(intent), held.version);
   let renewed: OAuthToken;
   try {
-    renewed = await refreshToken(definition, auth, ctx.http, credential, ctx.signal, () => ctx.clock.now());
+    renewed = await refreshToken(
+      definition,
+      auth,
+      { send: countedTokens({ ctx, connectorId: ref.connectorId, action: TOKEN }, ctx.http) },
+      credential,
+      ctx.signal,
+      () => ctx.clock.now(),
+    );
   } catch (error) {
     if (!(error instanceof TokenRefused)) throw error;
     return refused(ctx, definition, auth, ref, version, interrupted, error);

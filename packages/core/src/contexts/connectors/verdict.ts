@@ -27,7 +27,8 @@ export function judge(
   return { meaning, reason: said?.reason, retryAfterMs: wait };
 }
 
-function meaningOf(status: number): Verdict["meaning"] {
+/** What an answer's status says by itself. */
+export function meaningOf(status: number): Verdict["meaning"] {
   if (status >= 500) return "outage";
   if (status === 429) return "limited";
   if (status === 401) return "credential";
