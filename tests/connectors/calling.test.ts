@@ -3,6 +3,7 @@ import {
   AddressRefused,
   type Armature,
   apiKey as apiKeyAuth,
+  type Commit,
   ConnectorNotConnected,
   CredentialRefused,
   connectorAction,
@@ -383,5 +384,39 @@ describe("a connector that is disconnected", () => {
     const { items } = await system.connectors.list();
     expect(items.map(({ id, status }) => [id, status])).toEqual(mine.map((id) => [id, "disconnected"]).sort());
     await app.as({ tenant: other, user: "ann" }).connectors.check({ connectorId: theirs });
+  });
+
+  test("is one too that was completed in the instant in which its tenant was suspended", async () => {
+    const store = inMemory();
+    const held = intercepted(store);
+    const app = await sandbox.start({ store: held.port });
+    const tenant = sandbox.tenant();
+    const system = app.as({ tenant, system: "setup" });
+    await system.identity.createTenant({ name: "Customer" });
+    await app.settled();
+    let meanwhile = false;
+    const lift = held.around("commit", async (go, [, commit]) => {
+      const connects = (commit as Commit).parts.some(({ events }) =>
+        events.some(({ type }) => type === "connector.connected"),
+      );
+      if (connects) {
+        // Everything that follows from the suspension has looked at the connectors before this one is there.
+        await system.identity.suspendTenant({ reason: "unpaid" });
+        await app.settled();
+        meanwhile = true;
+      }
+      return go();
+    });
+    const connectorId = await sandbox.connectWithKey(app, tenant);
+    expect(meanwhile).toBe(true);
+    await app.settled();
+    expect(await system.connectors.get({ connectorId })).toMatchObject({ status: "disconnected" });
+    expect(await secretsOf(app, tenant, store)).toEqual([]);
+    // Once the tenant is back, it can connect again.
+    await system.identity.resumeTenant();
+    lift();
+    const again = await sandbox.connectWithKey(app, tenant);
+    await app.settled();
+    expect(await system.connectors.get({ connectorId: again })).toMatchObject({ status: "connected" });
   });
 });

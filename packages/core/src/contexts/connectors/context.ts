@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { toInstant } from "../../kernel/clock.ts";
 import { type ActionContext, defineContext } from "../../kernel/context.ts";
-import { CorruptData, InvalidInput, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
+import type { Client } from "../../kernel/contract.ts";
+import { CorruptData, Forbidden, InvalidInput, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Cache } from "../../kernel/ports.ts";
 import type { Party, Principal } from "../../kernel/principal.ts";
 import { jsonSchema, tryParse } from "../../kernel/schema.ts";
-import { identity, TenantSuspended } from "../identity/contract.ts";
+import { type Identity, identity, TenantSuspended } from "../identity/contract.ts";
 import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authentication.ts";
 import { Circuits } from "./circuit.ts";
 import { firstClientToken } from "./client-credentials.ts";
@@ -18,6 +19,7 @@ import {
   AuthorizationInvalid,
   AuthorizationRefused,
   ConnectorAlreadyConnected,
+  ConnectorConnected,
   type Connectors,
   type ConnectorView,
   connectors,
@@ -339,6 +341,13 @@ export function connectorsContext(options: ConnectorsOptions) {
     },
 
     subscriptions: (on) => [
+      // A connection that was completed while its tenant was being suspended may be missed below: whichever of the two
+      // is durable last finds the other one.
+      on(ConnectorConnected, { consumer: "connectors.check-tenant" }, async ({ data }, ctx) => {
+        if (!(await isSuspended(ctx.use(identity)))) return;
+        const connector = await ctx.load(Connector, data.connectorId);
+        if (connector.state.credential === data.credential) disconnect(connector, ctx);
+      }),
       on(TenantSuspended, { consumer: "connectors.disconnect-all" }, async (_event, ctx) => {
         for (const status of ["connected", "needs-reauthorization", "authorizing"]) {
           let after: string | undefined;
@@ -370,6 +379,16 @@ function disconnect(
   const { credential } = connector.state;
   connector.disconnect(ctx.now);
   if (credential !== null) ctx.send(connectors, "forgetCredential", { connectorId: connector.id, credential });
+}
+
+// Where the host keeps its tenants elsewhere, nobody here knows of a suspension.
+async function isSuspended(tenants: Pick<Client<Identity, "query">, "getTenant">): Promise<boolean> {
+  try {
+    return (await tenants.getTenant()).status === "suspended";
+  } catch (error) {
+    if (error instanceof NotFound || error instanceof Forbidden) return false;
+    throw error;
+  }
 }
 
 async function ofProvider(loading: Promise<Connector>, definition: ConnectorDefinition): Promise<Connector> {
