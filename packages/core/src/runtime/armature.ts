@@ -47,6 +47,7 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly cache?: Cache;
   readonly clock?: Clock;
   readonly ids?: Ids;
+  /** Without it warnings and errors go to the console, and nothing else anywhere. */
   readonly logger?: Logger;
   readonly http?: HttpClient;
   /** Origins that connectors may call although they are private or not https: `http://127.0.0.1:4000`. */

@@ -88,7 +88,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
   container.bind(T.lease).toConstantValue(options.lease ?? options.store.lease);
   container.bind(T.clock).toConstantValue(options.clock ?? systemClock());
   container.bind(T.ids).toResolvedValue((clock: Clock) => options.ids ?? systemIds(clock), [T.clock]);
-  container.bind(T.logger).toConstantValue(options.logger ?? silentLogger);
+  container.bind(T.logger).toConstantValue(options.logger ?? troubleOnConsole);
   container.bind(T.bus).toResolvedValue((clock: Clock) => options.bus ?? new InProcessBus(clock), [T.clock]);
   container
     .bind(T.rateLimiter)
@@ -254,4 +254,10 @@ function authorizationSigner(key: Secret<string>, clock: Clock): AuthorizationSi
   };
 }
 
-const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+/** Who gives no logger still sees what is wrong: an answer that says nothing of a defect is all that its caller gets. */
+const troubleOnConsole: Logger = {
+  debug() {},
+  info() {},
+  warn: (message, fields = {}) => console.warn(`armature: ${message}`, fields),
+  error: (message, fields = {}) => console.error(`armature: ${message}`, fields),
+};
