@@ -25,6 +25,7 @@ export default defineConfig({
       thresholds: {
         "packages/core/src/**": { lines: 85 },
         "packages/adapter-postgres/src/**": { lines: 80 },
+        "packages/adapter-redis/src/**": { lines: 80 },
         "packages/adapter-vault/src/**": { lines: 80 },
         "packages/conformance/src/**": { lines: 80 },
         "packages/connectors/src/**": { lines: 80 },

@@ -18,6 +18,7 @@ const entries = [
   ["core", "@armature/core/in-memory"],
   ["core", "@armature/core/testing"],
   ["adapter-postgres", "@armature/adapter-postgres"],
+  ["adapter-redis", "@armature/adapter-redis"],
   ["adapter-vault", "@armature/adapter-vault"],
   ["connectors", "@armature/connectors/hubspot"],
   ["server-express", "@armature/server-express"],

@@ -4,6 +4,7 @@ import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import * as store from "../packages/adapter-postgres/src/errors.ts";
+import * as redis from "../packages/adapter-redis/src/errors.ts";
 import * as vault from "../packages/adapter-vault/src/errors.ts";
 import type { Contract } from "../packages/core/src/kernel/contract.ts";
 import { type ErrorClass, kernelErrors } from "../packages/core/src/kernel/errors.ts";
@@ -31,7 +32,8 @@ function allErrors(contracts: readonly Contract[]): readonly ErrorClass[] {
   const declared = contracts.flatMap(({ operations }) => Object.values(operations).flatMap(({ errors }) => errors));
   const ofStore = [store.StoreUnavailable, store.StoreNotMigrated, store.StoreFailed];
   const ofVault = Object.values(vault).filter((each) => typeof each === "function" && "code" in each) as ErrorClass[];
-  return [...kernelErrors, ...portErrors, ...httpErrors, ...ofStore, ...ofVault, ...declared];
+  const ofRedis = [redis.RedisUnavailable, redis.RedisTimedOut, redis.RedisRefused, redis.RedisFailed];
+  return [...kernelErrors, ...portErrors, ...httpErrors, ...ofStore, ...ofRedis, ...ofVault, ...declared];
 }
 
 async function contractOf(folder: string): Promise<Contract> {

@@ -2,11 +2,20 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, freshDatabase, withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
+import { freshRedis, withoutRedis } from "../packages/adapter-redis/src/fresh-redis.ts";
 import { referencePages } from "../scripts/reference.ts";
 import { isChecked, TESTED_ELSEWHERE, uncheckedBlocks } from "./docs/blocks.ts";
 import { commandsOn, runCommands } from "./docs/commands.ts";
 import { brokenLinks, parsePage, readPages, unreachablePages } from "./docs/markdown.ts";
-import { NEEDS_POSTGRES, runnable, runSnippet, typed, typeErrors, writeSnippets } from "./docs/snippets.ts";
+import {
+  NEEDS_POSTGRES,
+  NEEDS_REDIS,
+  runnable,
+  runSnippet,
+  typed,
+  typeErrors,
+  writeSnippets,
+} from "./docs/snippets.ts";
 
 const root = path.dirname(import.meta.dirname);
 const pages = readPages(root);
@@ -14,6 +23,11 @@ const pages = readPages(root);
 async function emptyDatabase(skip: (note: string) => never) {
   return (await withoutServer()) ? skip("there is no PostgreSQL") : freshDatabase();
 }
+
+async function redisKeys(skip: (note: string) => never) {
+  return (await withoutRedis()) ? skip("there is no Redis") : freshRedis();
+}
+
 const snippets = pages.filter(isChecked).flatMap(runnable);
 const onlyTyped = pages.filter(isChecked).flatMap(typed);
 const commands = pages
@@ -81,8 +95,14 @@ describe("code that the documentation marks as runnable", () => {
     { timeout: 90_000 },
     async ({ snippet, index }, { skip }) => {
       const database = snippet.info === NEEDS_POSTGRES ? await emptyDatabase(skip) : undefined;
-      const env = database === undefined ? {} : { DATABASE_URL: database.url };
-      const printed = await runSnippet(root, written.files[index]!, env).finally(() => database && dropAll([database]));
+      const redis = snippet.info === NEEDS_REDIS ? await redisKeys(skip) : undefined;
+      const env = {
+        ...(database && { DATABASE_URL: database.url }),
+        ...(redis && { REDIS_URL: redis.url, REDIS_PREFIX: redis.prefix }),
+      };
+      const printed = await runSnippet(root, written.files[index]!, env).finally(() =>
+        Promise.all([database && dropAll([database]), redis?.close()]),
+      );
       if (snippet.output !== undefined) expect(printed).toBe(snippet.output);
     },
   );

@@ -15,7 +15,7 @@ export const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
 /**
  * A sentence for each block of code that nothing checks. What stands after the backticks says how it is checked:
  *
- * - `ts run`, `ts run postgres`, `ts run more`: type-checked and run, with `text output` right behind as what is printed
+ * - `ts run`, `ts run postgres`, `ts run redis`, `ts run more`: type-checked and run, with `text output` right behind as what is printed
  * - `ts types`, `ts types file=NAME`: type-checked; with a name it lies in the folder where `sh run` runs
  * - `sh run`, `sh run repository`: run, all of a page as one script
  * - `sh install`: `npm install` of what a package's page says, which the tests of the packages do
@@ -45,7 +45,7 @@ function complaint(
   installed: ReadonlySet<string>,
 ): string | undefined {
   const { info } = fence;
-  if (/^ts run( postgres| more)?$|^ts types( file=[\w.-]+)?$|^text drawing$/.test(info)) return;
+  if (/^ts run( postgres| redis| more)?$|^ts types( file=[\w.-]+)?$|^text drawing$/.test(info)) return;
   if (info === "text output")
     return before?.info.startsWith("ts run") ? undefined : "is the output of no block that is run";
   if (/^sh run( repository)?$/.test(info)) {

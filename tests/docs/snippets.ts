@@ -4,7 +4,7 @@ import path from "node:path";
 import ts from "typescript";
 import type { Fence, Page } from "./markdown.ts";
 
-/** A block marked `ts run` (or `ts run postgres`, which needs a database of its own) with those marked `ts run more` that go on with it, and what they print. */
+/** A block marked `ts run` (or `ts run postgres` and `ts run redis`, which need a server) with those marked `ts run more` that go on with it, and what they print. */
 export interface Snippet extends Fence {
   /** What the blocks `text output` right behind them say, one after the other. */
   readonly output: string | undefined;
@@ -13,12 +13,15 @@ export interface Snippet extends Fence {
 /** A snippet so marked finds an empty database at DATABASE_URL. */
 export const NEEDS_POSTGRES = "ts run postgres";
 
+/** A snippet so marked finds a Redis at REDIS_URL, and at REDIS_PREFIX what its keys shall begin with. */
+export const NEEDS_REDIS = "ts run redis";
+
 export function runnable(page: Page): readonly Snippet[] {
   const snippets: Snippet[] = [];
   for (const [index, fence] of page.fences.entries()) {
     const next = page.fences[index + 1];
     const output = next?.info === "text output" ? next.code : undefined;
-    if (fence.info === "ts run" || fence.info === NEEDS_POSTGRES) snippets.push({ ...fence, output });
+    if (["ts run", NEEDS_POSTGRES, NEEDS_REDIS].includes(fence.info)) snippets.push({ ...fence, output });
     if (fence.info !== "ts run more") continue;
     const before = snippets.pop();
     if (before === undefined) throw new Error(`${page.file}:${fence.line} goes on with a block that there is not.`);

@@ -1,31 +1,51 @@
 import type { CloudEvent, EventBus } from "@armature/core";
-import { afterAll, beforeAll, expect } from "vitest";
+import { afterAll, beforeAll, expect, vi } from "vitest";
 import { fresh } from "./expectations.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
 
-/** What every `EventBus` must do. The bus may carry other things; the suite closes it at the end. */
+export interface EventBusSetup {
+  readonly bus: EventBus;
+  /** The same bus as another process sees it; the same object when absent. */
+  readonly elsewhere?: EventBus;
+  /** The same bus once more, in a process that dies when `kill` is called: what it does then reaches nobody. */
+  victim?(): Promise<{ readonly bus: EventBus; kill(): Promise<void> }>;
+  /** Takes away what carries the events, until the function is called that it gives. */
+  loseBackend?(): Promise<() => Promise<void>>;
+}
+
+/**
+ * What every `EventBus` must do. The bus may carry other things; the suite closes it at the end, and `elsewhere` too.
+ * Tests of deaths and outages are skipped where the setup cannot bring them about.
+ */
 export function eventBusSuite(
   adapter: string,
-  setup: () => EventBus | Promise<EventBus>,
+  setup: () => EventBus | EventBusSetup | Promise<EventBus | EventBusSetup>,
   options: SuiteOptions = {},
 ): void {
   describeSuite("EventBus", adapter, options, (test) => {
+    let ready: EventBusSetup;
     let bus: EventBus;
+    let elsewhere: EventBus;
     const open: { close(): Promise<void> }[] = [];
     beforeAll(async () => {
-      bus = await setup();
+      const made = await setup();
+      ready = "bus" in made ? made : { bus: made };
+      bus = ready.bus;
+      elsewhere = ready.elsewhere ?? bus;
     });
     afterAll(async () => {
       await Promise.all(open.map((each) => each.close()));
       await bus?.close();
+      await elsewhere?.close();
     });
 
     const subscribe = async (
       group: string,
       sources: readonly string[],
       handle: (event: CloudEvent) => Promise<void>,
+      on = bus,
     ) => {
-      const subscription = await bus.subscribe({ group, sources, handle });
+      const subscription = await on.subscribe({ group, sources, handle });
       open.push(subscription);
       return subscription;
     };
@@ -258,6 +278,130 @@ export function eventBusSuite(
       for (const delivered of [...deliveries, other.events[0]!]) expect(delivered.data).toEqual({ list: [1] });
     });
 
+    test("members of two instances share a group: each event once, in order, never two of a subject at once", async () => {
+      const source = newSource();
+      const group = fresh("group");
+      const seen = new Received();
+      const watch = new Watch(seen);
+      for (const on of [bus, elsewhere, bus, elsewhere])
+        await subscribe(group, [source], (event) => watch.handle(event), on);
+      const subjects = Array.from({ length: 20 }, (_, at) => `order/ord_${at}`);
+      for (let sequence = 1; sequence <= 10; sequence += 1)
+        await (sequence % 2 === 0 ? bus : elsewhere).publish(
+          subjects.map((subject) => cloudEvent(source, subject, sequence)),
+        );
+      await seen.until(200);
+      expect([watch.overlaps, seen.repeats]).toEqual([0, 0]);
+      for (const subject of subjects)
+        expect(seen.sequences(subject)).toEqual(Array.from({ length: 10 }, (_, at) => at + 1));
+    });
+
+    test("members may come and go while events are published: none is lost, repeated or overtaken", async () => {
+      const source = newSource();
+      const group = fresh("group");
+      const seen = new Received();
+      const watch = new Watch(seen);
+      const join = (on: EventBus) => subscribe(group, [source], (event) => watch.handle(event), on);
+      const subjects = Array.from({ length: 10 }, (_, at) => `order/ord_${at}`);
+      let member = await join(bus);
+      for (let sequence = 1; sequence <= 12; sequence += 1) {
+        await bus.publish(subjects.map((subject) => cloudEvent(source, subject, sequence)));
+        if (sequence % 3 !== 0) continue;
+        const next = await join(sequence % 2 === 0 ? bus : elsewhere);
+        await member.close();
+        member = next;
+      }
+      await seen.until(120);
+      expect([watch.overlaps, seen.repeats]).toEqual([0, 0]);
+      for (const subject of subjects)
+        expect(seen.sequences(subject)).toEqual(Array.from({ length: 12 }, (_, at) => at + 1));
+    });
+
+    test("whatever fails and however often, nothing of a subject overtakes and nothing is handled twice", async () => {
+      const random = pseudoRandom(42);
+      const source = newSource();
+      const group = fresh("group");
+      const seen = new Received();
+      const calls = new Map<string, { readonly sequence: number; readonly failed: boolean }[]>();
+      const watch = new Watch(seen);
+      const handle = async (event: CloudEvent) => {
+        const failed = random() < 0.2;
+        calls.set(event.subject, [...(calls.get(event.subject) ?? []), { sequence: event.sequence, failed }]);
+        if (failed) throw new Error("as chance has it");
+        await watch.handle(event);
+      };
+      for (const on of [bus, elsewhere]) await subscribe(group, [source], handle, on);
+      const subjects = Array.from({ length: 12 }, (_, at) => `order/ord_${at}`);
+      const publisher = async (mine: readonly string[], on: EventBus) => {
+        for (let sequence = 1; sequence <= 10; sequence += 1)
+          await on.publish(mine.map((subject) => cloudEvent(source, subject, sequence)));
+      };
+      await Promise.all([publisher(subjects.slice(0, 6), bus), publisher(subjects.slice(6), elsewhere)]);
+      await seen.until(120);
+      expect([watch.overlaps, seen.repeats]).toEqual([0, 0]);
+      for (const [subject, made] of calls)
+        for (const [at, call] of made.entries()) {
+          const before = made[at - 1];
+          const due = before === undefined ? 1 : before.failed ? before.sequence : before.sequence + 1;
+          expect([subject, call.sequence]).toEqual([subject, due]);
+        }
+    });
+
+    test("what a member had that was killed goes to another, in order", async (context) => {
+      if (ready.victim === undefined) return context.skip("the setup cannot kill a member");
+      const source = newSource();
+      const group = fresh("group");
+      const started = new Gate();
+      const never = new Gate();
+      const victim = await ready.victim();
+      const hanging: string[] = [];
+      await victim.bus.subscribe({
+        group,
+        sources: [source],
+        handle: async (event) => {
+          hanging.push(event.subject);
+          started.open();
+          await never.passed;
+        },
+      });
+      const subjects = ["order/a", "order/b", "order/c"];
+      await bus.publish([1, 2, 3].flatMap((n) => subjects.map((subject) => cloudEvent(source, subject, n))));
+      await started.passed;
+      await victim.kill();
+      try {
+        const { seen } = await record(source, group);
+        await bus.publish(subjects.map((subject) => cloudEvent(source, subject, 4)));
+        await seen.until(12);
+        for (const subject of subjects) expect(seen.sequences(subject)).toEqual([1, 2, 3, 4]);
+        expect(hanging).toEqual([...new Set(hanging)]);
+      } finally {
+        never.open();
+        await victim.bus.close();
+      }
+    });
+
+    test("while the backend is away publishing is refused soon; after that everything arrives, in order", async (context) => {
+      if (ready.loseBackend === undefined) return context.skip("the setup cannot take the backend away");
+      const source = newSource();
+      const { seen } = await record(source);
+      await bus.publish([1, 2].map((sequence) => cloudEvent(source, "order/a", sequence)));
+      await seen.until(2);
+      const bringBack = await ready.loseBackend();
+      const waiting = [3, 4].map((sequence) => cloudEvent(source, "order/a", sequence));
+      const asked = performance.now();
+      await expect(bus.publish(waiting)).rejects.toMatchObject({
+        kind: expect.stringMatching(/^(?:unavailable|timeout)$/),
+      });
+      expect(performance.now() - asked).toBeLessThan(10_000);
+      await expect(bus.ping()).rejects.toThrow();
+      await bringBack();
+      // As the relay does: the same batch, until it is taken.
+      await vi.waitFor(() => bus.publish(waiting), { timeout: 15_000, interval: 20 });
+      await bus.publish([cloudEvent(source, "order/a", 5)]);
+      await seen.until(5);
+      expect(seen.sequences("order/a")).toEqual([1, 2, 3, 4, 5]);
+    });
+
     test("it answers a ping", async () => {
       await expect(bus.ping()).resolves.toBeUndefined();
     });
@@ -314,6 +458,36 @@ class Received {
   sequences(subject: string): number[] {
     return this.events.filter((event) => event.subject === subject).map((event) => event.sequence);
   }
+}
+
+/** Notices handlers of one subject that are at work at the same time. */
+class Watch {
+  overlaps = 0;
+  readonly #seen: Received;
+  readonly #busy = new Set<string>();
+
+  constructor(seen: Received) {
+    this.#seen = seen;
+  }
+
+  async handle(event: CloudEvent): Promise<void> {
+    if (this.#busy.has(event.subject)) this.overlaps += 1;
+    this.#busy.add(event.subject);
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#busy.delete(event.subject);
+    this.#seen.add(event);
+  }
+}
+
+/** The same numbers each time (mulberry32). */
+function pseudoRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
 }
 
 class Gate {

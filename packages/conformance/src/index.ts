@@ -1,7 +1,7 @@
 export { type AuthorizerSetup, authorizerSuite } from "./authorizer-suite.ts";
 export { type CacheSetup, cacheSuite } from "./cache-suite.ts";
 export { type ClockSetup, clockSuite } from "./clock-suite.ts";
-export { eventBusSuite } from "./event-bus-suite.ts";
+export { type EventBusSetup, eventBusSuite } from "./event-bus-suite.ts";
 export { httpClientSuite } from "./http-client-suite.ts";
 export { idsSuite } from "./ids-suite.ts";
 export { type LeaseSetup, leaseSuite } from "./lease-suite.ts";

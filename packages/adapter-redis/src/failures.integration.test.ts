@@ -1,0 +1,395 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { CloudEvent } from "@armature/core";
+import { recordingLogger } from "@armature/core/testing";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { type FreshRedis, freshRedis, PrivateRedis, severable, withoutRedis } from "./fresh-redis.ts";
+import { type RedisStreams, type RedisStreamsOptions, redisStreams } from "./index.ts";
+import { laneOf, partitionOf } from "./stream-event.ts";
+import { testEvent } from "./test-event.ts";
+
+const SOURCE = "/contexts/orders";
+const QUICK = { backoffMs: 5, maxBackoffMs: 20, leaseMs: 600 } as const;
+const skip = await withoutRedis();
+
+/** A handler that writes down what it gets. */
+function collector() {
+  const events: CloudEvent[] = [];
+  return {
+    events,
+    handle: async (event: CloudEvent) => {
+      events.push(event);
+    },
+    of: (subject: string) => events.filter((event) => event.subject === subject).map(({ sequence }) => sequence),
+    until: (count: number) =>
+      vi.waitFor(() => expect(events.length).toBeGreaterThanOrEqual(count), { timeout: 15_000, interval: 5 }),
+  };
+}
+const numbered = (subject: string, from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, at) => testEvent(SOURCE, subject, from + at));
+
+describe.skipIf(skip)("on a Redis that fails", () => {
+  let server: PrivateRedis;
+  let redis: FreshRedis;
+  let bus: RedisStreams;
+  beforeAll(async () => {
+    server = await PrivateRedis.start();
+  });
+  afterAll(() => server.remove());
+  beforeEach(async () => {
+    redis = await freshRedis(server.url);
+    bus = redisStreams({ client: redis.client, prefix: redis.prefix, ...QUICK });
+  });
+  afterEach(async () => {
+    await bus.close();
+    await redis.close();
+  });
+
+  test("one that stands still: publishing is given up in time, and goes on with it", async () => {
+    const { client, prefix } = redis;
+    const hasty = redisStreams({ client, prefix, ...QUICK, timeoutMs: 200 });
+    const seen = collector();
+    await hasty.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    server.signal("SIGSTOP");
+    await expect(hasty.publish(numbered("order/a", 1, 2))).rejects.toMatchObject({ code: "redis.timed_out" });
+    server.signal("SIGCONT");
+    // It had taken them all the same, so the relay's second attempt is a repetition and nothing worse.
+    await vi.waitFor(() => hasty.publish(numbered("order/a", 1, 2)), { timeout: 5_000, interval: 20 });
+    await hasty.publish(numbered("order/a", 3, 3));
+    await vi.waitFor(() => expect(seen.of("order/a")).toContain(3), { timeout: 10_000 });
+    expect([...new Set(seen.of("order/a"))]).toEqual([1, 2, 3]);
+    await hasty.close();
+  });
+
+  test("one that was flushed: groups are made again, and what is published after the flush arrives", async () => {
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await bus.publish(numbered("order/a", 1, 2));
+    await seen.until(2);
+    await redis.client.sendCommand(["FLUSHALL"]);
+    // Before any member has noticed.
+    await bus.publish(numbered("order/a", 3, 4));
+    await seen.until(4);
+    expect(seen.of("order/a")).toEqual([1, 2, 3, 4]);
+  });
+
+  test("one of whose streams somebody has deleted: the group is made again", async () => {
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await bus.publish(numbered("order/a", 1, 1));
+    await seen.until(1);
+    const partition = partitionOf(laneOf({ tenant: "acme", subject: "order/a" }), 16);
+    await redis.client.unlink(`${redis.prefix}bus:{${SOURCE}}:${partition}`);
+    await bus.publish(numbered("order/a", 2, 3));
+    await seen.until(3);
+    expect(seen.of("order/a")).toEqual([1, 2, 3]);
+  });
+
+  test("one that is full takes none of a batch, and says that it is unavailable", async () => {
+    await redis.client.sendCommand(["CONFIG", "SET", "maxmemory", "1"]);
+    try {
+      await expect(bus.publish(numbered("order/a", 1, 3))).rejects.toMatchObject({
+        code: "redis.unavailable",
+        details: { reason: "OOM" },
+      });
+    } finally {
+      await redis.client.sendCommand(["CONFIG", "SET", "maxmemory", "0"]);
+    }
+    expect(await redis.client.keys(`${redis.prefix}*`)).toEqual([]);
+  });
+
+  test("one that is away when a subscription begins: it is refused, and can be tried again", async () => {
+    await server.kill();
+    const seen = collector();
+    const subscribe = () => bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await expect(subscribe()).rejects.toMatchObject({ kind: "unavailable" });
+    await server.start();
+    await vi.waitFor(subscribe, { timeout: 5_000, interval: 20 });
+    await bus.publish(numbered("order/a", 1, 1));
+    await seen.until(1);
+  });
+});
+
+describe.skipIf(skip)("on Redis Streams", () => {
+  let redis: FreshRedis;
+  const open: RedisStreams[] = [];
+  const children = new Set<ChildProcess>();
+  beforeEach(async () => {
+    redis = await freshRedis();
+  });
+  afterEach(async () => {
+    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(open.splice(0).map((bus) => bus.close()));
+    await redis.close();
+  });
+  const makeBus = (options: Partial<RedisStreamsOptions> = {}) => {
+    const bus = redisStreams({ client: redis.client, prefix: redis.prefix, ...QUICK, ...options });
+    open.push(bus);
+    return bus;
+  };
+  const keys = (suffix: string) => redis.client.keys(`${redis.prefix}bus:{${SOURCE}}${suffix}`);
+
+  test("a poison event goes to the dead letters with the rest of its subject, and holds up no other", async () => {
+    const logger = recordingLogger();
+    const bus = makeBus({ partitions: 1, maxAttempts: 3, logger });
+    const seen = collector();
+    let calls = 0;
+    await bus.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async (event) => {
+        if (event.subject !== "order/sick" || event.sequence !== 2) return seen.handle(event);
+        calls += 1;
+        throw new Error("cannot be done");
+      },
+    });
+    await bus.publish([...numbered("order/sick", 1, 4), ...numbered("order/well", 1, 4)]);
+    const parked = await vi.waitFor(async () => {
+      const letters = await bus.deadLetters({ source: SOURCE, group: "g" });
+      expect(letters).toHaveLength(3);
+      return letters;
+    });
+    expect(calls).toBe(3);
+    expect(parked.map(({ event, attempts }) => [event?.sequence, attempts])).toEqual([
+      [2, 3],
+      [3, 0],
+      [4, 0],
+    ]);
+    expect(parked[0]?.reason).toBe("Error: cannot be done");
+    expect([seen.of("order/sick"), seen.of("order/well")]).toEqual([[1], [1, 2, 3, 4]]);
+    expect(logger.entries.filter(({ level }) => level === "error")).toHaveLength(3);
+    // A member that comes later knows of it.
+    await bus.close();
+    const next = makeBus({ partitions: 1, maxAttempts: 3 });
+    await next.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await next.publish([...numbered("order/sick", 5, 5), ...numbered("order/well", 5, 5)]);
+    await vi.waitFor(async () => expect(await next.deadLetters({ source: SOURCE, group: "g" })).toHaveLength(4));
+    expect([seen.of("order/sick"), seen.of("order/well").at(-1)]).toEqual([[1], 5]);
+  });
+
+  test("dead letters are tried again in order, skipped, and then the subject goes on", async () => {
+    const bus = makeBus({ maxAttempts: 1 });
+    const seen = collector();
+    let sick = true;
+    await bus.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async (event) => {
+        if (sick && event.sequence > 1) throw new Error("sick");
+        await seen.handle(event);
+      },
+    });
+    const letters = () => bus.deadLetters({ source: SOURCE, group: "g" });
+    const subject = { source: SOURCE, group: "g", tenant: "acme", subject: "order/a" };
+    await expect(bus.retryDeadLetters(subject)).rejects.toMatchObject({ code: "not_found" });
+    await bus.publish(numbered("order/a", 1, 4));
+    await vi.waitFor(async () => expect(await letters()).toHaveLength(3));
+    // Still sick: the second attempt fails, and nothing is lost.
+    await bus.retryDeadLetters(subject);
+    await vi.waitFor(async () => expect(await keys(":group:g:wishes")).toEqual([]));
+    expect(await letters()).toHaveLength(3);
+    sick = false;
+    await bus.skipDeadLetter(subject);
+    await vi.waitFor(async () => expect(await letters()).toEqual([]));
+    await bus.publish(numbered("order/a", 5, 5));
+    await seen.until(4);
+    expect(seen.of("order/a")).toEqual([1, 3, 4, 5]);
+    expect(await keys(":group:g:parked:*")).toEqual([]);
+  });
+
+  test("what is no event is parked with a line in the log, and holds up nothing", async () => {
+    const logger = recordingLogger();
+    const bus = makeBus({ partitions: 1, logger });
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    const stream = `${redis.prefix}bus:{${SOURCE}}:0`;
+    await redis.client.xAdd(stream, "*", { e: "{not json" });
+    await redis.client.xAdd(stream, "*", { e: '{"specversion":"1.0","tenant":"acme"}' });
+    await redis.client.xAdd(stream, "*", { something: "" });
+    await bus.publish(numbered("order/a", 1, 1));
+    await seen.until(1);
+    await vi.waitFor(async () => expect(await bus.deadLetters({ source: SOURCE, group: "g" })).toHaveLength(3));
+    const errors = logger.entries.filter(({ level }) => level === "error");
+    expect(errors).toHaveLength(3);
+    expect(errors[0]?.fields["error"]).toMatch("malformed:");
+    expect(logger.text()).not.toContain("{not json");
+  });
+
+  test("an entry goes when every group has finished it, and no sooner", async () => {
+    const bus = makeBus({ partitions: 1, leaseMs: 150 });
+    const quick = collector();
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await bus.subscribe({ group: "quick", sources: [SOURCE], handle: quick.handle });
+    await bus.subscribe({
+      group: "slow",
+      sources: [SOURCE],
+      handle: ({ sequence }) => (sequence > 1 ? gate : Promise.resolve()),
+    });
+    await bus.publish(numbered("order/a", 1, 50));
+    await quick.until(50);
+    const stream = `${redis.prefix}bus:{${SOURCE}}:0`;
+    const length = () => redis.client.xLen(stream);
+    // The first is finished by both; the rest waits for the slow one.
+    await vi.waitFor(async () => expect(await length()).toBe(49), { timeout: 5_000 });
+    expect(quick.of("order/a")).toHaveLength(50);
+    letGo();
+    await vi.waitFor(async () => expect(await length()).toBe(0), { timeout: 5_000 });
+  });
+
+  test("what no group has subscribed to is kept for its time, and a first group still gets it", async () => {
+    const bus = makeBus({ partitions: 1, retainMs: 60_000 });
+    await bus.publish(numbered("order/a", 1, 3));
+    const seen = collector();
+    await bus.subscribe({ group: "late", sources: [SOURCE], handle: seen.handle });
+    await seen.until(3);
+    // Kept for no time at all, it goes with the next publication that looks after the streams.
+    const forgetful = makeBus({ prefix: `${redis.prefix}other:`, partitions: 1, retainMs: 1 });
+    await forgetful.publish(numbered("order/a", 1, 3));
+    const stream = `${redis.prefix}other:bus:{${SOURCE}}:0`;
+    await vi.waitFor(
+      async () => {
+        const again = makeBus({ prefix: `${redis.prefix}other:`, partitions: 1, retainMs: 1 });
+        await again.publish(numbered("order/b", 1, 1));
+        expect(await redis.client.xLen(stream)).toBeLessThan(3);
+      },
+      { timeout: 5_000, interval: 20 },
+    );
+  });
+
+  test("a slow consumer has no more in its memory than it was told to, and gets everything", async () => {
+    const bus = makeBus({ partitions: 1, prefetch: 5, concurrency: 1 });
+    const seen = collector();
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await bus.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async (event) => {
+        await gate;
+        await seen.handle(event);
+      },
+    });
+    await bus.publish(numbered("order/a", 1, 40));
+    const stream = `${redis.prefix}bus:{${SOURCE}}:0`;
+    const pending = async () => (await redis.client.xPending(stream, "g")).pending;
+    await vi.waitFor(async () => expect(await pending()).toBe(5));
+    await bus.publish(numbered("order/b", 1, 5));
+    expect(await pending()).toBe(5);
+    letGo();
+    await seen.until(45);
+    expect(seen.of("order/a")).toEqual(Array.from({ length: 40 }, (_, at) => at + 1));
+  });
+
+  test("another number of partitions than the streams have is refused, where it is published and where it is read", async () => {
+    await makeBus({ partitions: 4 }).publish(numbered("order/a", 1, 1));
+    const other = makeBus({ partitions: 8 });
+    await expect(other.publish(numbered("order/a", 2, 2))).rejects.toMatchObject({ code: "redis.partitions_differ" });
+    await expect(other.subscribe({ group: "g", sources: [SOURCE], handle: async () => {} })).rejects.toMatchObject({
+      code: "redis.partitions_differ",
+    });
+  });
+
+  test("members share the partitions, and give some back when another joins", async () => {
+    const members = [makeBus(), makeBus(), makeBus()];
+    const owners = async () => {
+      const fields = await redis.client.hGetAll(`${redis.prefix}bus:{${SOURCE}}:group:g`);
+      const owned = Object.entries(fields).flatMap(([name, token]) =>
+        name.startsWith("o:") ? [token.split("#")[0]] : [],
+      );
+      return [...Map.groupBy(owned, (owner) => owner).values()].map((its) => its.length).sort();
+    };
+    for (const bus of members) await bus.subscribe({ group: "g", sources: [SOURCE], handle: async () => {} });
+    await vi.waitFor(async () => expect(await owners()).toEqual([4, 6, 6]), { timeout: 5_000 });
+    await members[1]!.close();
+    await vi.waitFor(async () => expect(await owners()).toEqual([8, 8]), { timeout: 5_000 });
+  });
+
+  test("a member that Redis has not heard of for too long begins nothing more, and what it had is another's", async () => {
+    const { client, sever } = severable(await redis.connect());
+    const cut = redisStreams({ client, prefix: redis.prefix, ...QUICK, partitions: 1, concurrency: 1, timeoutMs: 100 });
+    const begun: number[] = [];
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await cut.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async ({ sequence }) => {
+        begun.push(sequence);
+        await gate;
+      },
+    });
+    const bus = makeBus({ partitions: 1 });
+    await bus.publish(numbered("order/a", 1, 5));
+    await vi.waitFor(() => expect(begun).toEqual([1]));
+    sever();
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await seen.until(5);
+    letGo();
+    expect(seen.of("order/a")).toEqual([1, 2, 3, 4, 5]);
+    // Its handler has ended by now, and the events that it had read are in its memory still.
+    await cut.close();
+    expect(begun).toEqual([1]);
+  });
+
+  test("an event whose handler ends its process is parked after its attempts, and the others go on", {
+    timeout: 60_000,
+  }, async () => {
+    const bus = makeBus({ partitions: 1, maxAttempts: 2 });
+    await bus.publish([
+      ...numbered("order/well", 1, 1),
+      ...numbered("order/deadly", 1, 2),
+      ...numbered("order/well", 2, 2),
+    ]);
+    const handled: string[] = [];
+    for (let deaths = 0; deaths < 3; deaths += 1) {
+      const child = spawn(
+        process.execPath,
+        ["--conditions=@armature/source", new URL("test-member.ts", import.meta.url).pathname, redis.url, redis.prefix],
+        { stdio: ["ignore", "pipe", "inherit"] },
+      );
+      children.add(child);
+      createInterface({ input: child.stdout }).on("line", (line) => handled.push(line));
+      await once(child, "exit");
+      children.delete(child);
+      if (child.signalCode === null) break;
+    }
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await vi.waitFor(async () => expect(await bus.deadLetters({ source: SOURCE, group: "g" })).toHaveLength(2), {
+      timeout: 10_000,
+    });
+    await bus.publish(numbered("order/well", 3, 3));
+    await vi.waitFor(() => expect(seen.of("order/well")).toContain(3), { timeout: 10_000 });
+    expect(seen.of("order/deadly")).toEqual([]);
+    const well = [
+      ...handled.filter((line) => line.startsWith("order/well")),
+      ...seen.of("order/well").map((n) => `order/well ${n}`),
+    ];
+    expect([...new Set(well)].sort()).toEqual(["order/well 1", "order/well 2", "order/well 3"]);
+    expect(handled.filter((line) => line === "order/deadly 1").length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("a group that is forgotten holds nothing back any more", async () => {
+    const bus = makeBus({ partitions: 1, leaseMs: 150 });
+    const away = await bus.subscribe({ group: "away", sources: [SOURCE], handle: async () => {} });
+    await away.close();
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await bus.publish(numbered("order/a", 1, 3));
+    await seen.until(3);
+    const length = () => redis.client.xLen(`${redis.prefix}bus:{${SOURCE}}:0`);
+    expect(await length()).toBe(3);
+    await bus.forgetGroup({ source: SOURCE, group: "away" });
+    await vi.waitFor(async () => expect(await length()).toBe(0), { timeout: 5_000 });
+    expect(await keys(":group:away*")).toEqual([]);
+  });
+});
