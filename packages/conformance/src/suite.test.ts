@@ -31,7 +31,7 @@ describe("a suite", () => {
 
 describe("the README", () => {
   it("shows the example that runs here", () => {
-    expect(read("../README.md")).toContain(`\`\`\`ts\n${read("example.test.ts")}\`\`\``);
+    expect(read("../README.md")).toContain(`\`\`\`ts types\n${read("example.test.ts")}\`\`\``);
   });
 
   it("has a line for each suite", () => {
