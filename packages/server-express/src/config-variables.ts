@@ -58,6 +58,12 @@ export const variables = {
     (text) => (urlOf(text, ["postgres:", "postgresql:"]) === undefined ? undefined : text),
   ),
   DATABASE_POOL_SIZE: whole("connections to PostgreSQL (10)", 1, 1000, "10"),
+  REDIS_URL: variable(
+    "Redis, for events to other processes, the limits and cached answers of all servers; without it each has its own",
+    "must be a Redis address",
+    "redis://armature:password@127.0.0.1:6379",
+    (text) => (urlOf(text, ["redis:", "rediss:"]) === undefined ? undefined : text),
+  ),
   DATA_DIR: variable(
     "where the embedded PGlite keeps its data (./armature-data)",
     "must be a directory",

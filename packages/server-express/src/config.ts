@@ -15,6 +15,7 @@ export interface ServerConfig {
         readonly poolSize: number;
       }
     | { readonly type: "pglite"; readonly dataDir: string };
+  readonly redisUrl: string | undefined;
   /** 32 bytes in base64. */
   readonly key: string;
   /** Path of the host's module. */
@@ -112,6 +113,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
               migrationUrl: read.MIGRATION_DATABASE_URL,
               poolSize: read.DATABASE_POOL_SIZE ?? 10,
             },
+      redisUrl: read.REDIS_URL,
       key: read.ARMATURE_KEY!,
       hostModule: read.ARMATURE_CONFIG,
       allowedOrigins: read.ALLOWED_ORIGINS ?? [],

@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import { ArmatureError, type Logger } from "@armature/core";
 import type { ServerConfig } from "../config.ts";
 import { lookAtPostgres } from "./doctor-postgres.ts";
+import { lookAtRedis } from "./doctor-redis.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { openApp } from "./open-app.ts";
 
@@ -28,6 +29,7 @@ export async function* diagnose(config: ServerConfig, warnings: readonly string[
     yield* lookAtDirectory(store.dataDir);
     if (!existsSync(store.dataDir)) return;
   }
+  if (config.redisUrl !== undefined) yield* lookAtRedis(config.redisUrl);
   yield* lookAtApp(config);
 }
 
@@ -126,7 +128,7 @@ async function* lookAtApp(config: ServerConfig): AsyncIterable<Finding> {
     else yield ok("permissions", "every context can be read");
     await app.ready();
     yield ok("secrets", "ARMATURE_KEY opens them");
-    yield ok("bus", "in this process");
+    if (config.redisUrl === undefined) yield ok("bus", "in this process");
   } catch (error) {
     yield failureOf("store", error);
   } finally {

@@ -1,5 +1,14 @@
 import { pglite, postgres } from "@armature/adapter-postgres";
-import { type Armature, createArmature, type Logger, type RateLimiter, type StoreAdapter } from "@armature/core";
+import { openRedis, redisCache, redisRateLimiter, redisStreams } from "@armature/adapter-redis";
+import {
+  type Armature,
+  type ArmatureOptions,
+  createArmature,
+  type EventBus,
+  type Logger,
+  type RateLimiter,
+  type StoreAdapter,
+} from "@armature/core";
 import { InMemoryRateLimiter } from "@armature/core/in-memory";
 import { Pool } from "pg";
 import type { ServerConfig } from "../config.ts";
@@ -24,11 +33,12 @@ export async function openApp(
 ): Promise<OpenedApp> {
   const host = await loadHostModule(config.hostModule);
   const { store, end } = openStore(config.store);
-  const rateLimiter = new InMemoryRateLimiter();
+  const redis = await openRedisPorts(config.redisUrl, options.logger);
+  const { rateLimiter } = redis.ports;
   try {
     const app = await createArmature({
       store,
-      rateLimiter,
+      ...redis.ports,
       keyEncryptionKey: config.key,
       connectors: host.connectors,
       contexts: host.contexts,
@@ -45,13 +55,42 @@ export async function openApp(
       close: async () => {
         await app.close();
         await end();
+        await redis.close();
       },
     };
   } catch (error) {
     await store.close();
     await end();
+    await redis.close();
     throw error;
   }
+}
+
+/**
+ * What Redis can do for the app. Leases stay the store's: they guard what is in it, and the relay goes on without Redis.
+ */
+async function openRedisPorts(
+  url: string | undefined,
+  logger: Logger,
+): Promise<{
+  readonly ports: Pick<ArmatureOptions, "bus" | "cache"> & { readonly rateLimiter: RateLimiter };
+  close(): Promise<void>;
+}> {
+  const own = new InMemoryRateLimiter();
+  if (url === undefined) return { ports: { rateLimiter: own }, close: async () => undefined };
+  const { client, close } = await openRedis(url, { logger });
+  const streams = redisStreams({ client, logger });
+  const bus: EventBus = {
+    publish: (events) => streams.publish(events),
+    subscribe: (subscription) => streams.subscribe(subscription),
+    // A server serves without Redis, its events wait: whoever asks whether it is ready need not take it away.
+    ping: async () => undefined,
+    close: () => streams.close(),
+  };
+  return {
+    ports: { bus, cache: redisCache({ client }), rateLimiter: redisRateLimiter({ client, whileDown: own }) },
+    close,
+  };
 }
 
 function openStore(config: ServerConfig["store"]): { readonly store: StoreAdapter; end(): Promise<void> } {
