@@ -2,13 +2,14 @@ import { createHash } from "node:crypto";
 import { toInstant } from "../../kernel/clock.ts";
 import { type ActionContext, defineContext } from "../../kernel/context.ts";
 import type { Client } from "../../kernel/contract.ts";
-import { CorruptData, Forbidden, InvalidInput, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
+import { CorruptData, Forbidden, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Cache } from "../../kernel/ports.ts";
 import type { Party, Principal } from "../../kernel/principal.ts";
-import { jsonSchema, tryParse } from "../../kernel/schema.ts";
+import { tryParse } from "../../kernel/schema.ts";
 import { type Identity, identity, TenantSuspended } from "../identity/contract.ts";
 import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authentication.ts";
+import { type AddressOptions, authorizationAddresses } from "./authorization-addresses.ts";
 import { Circuits } from "./circuit.ts";
 import { firstClientToken } from "./client-credentials.ts";
 import { Connector } from "./connector.ts";
@@ -25,7 +26,6 @@ import {
   connectors,
   type InvokeResult,
   ProviderUnknown,
-  type ProviderView,
 } from "./contract.ts";
 import { type Credential, credentialName, sealCredential } from "./credential.ts";
 import { isRenewable } from "./held-credential.ts";
@@ -38,24 +38,19 @@ import { cacheGroup, ResponseCache } from "./response-cache.ts";
 import { TokenKeeper } from "./token-keeper.ts";
 import { countedTokens, HEALTH, TOKEN } from "./usage.ts";
 import { usagePage } from "./usage-report.ts";
+import { toProviderView, toView } from "./views.ts";
 
 type Ctx = ActionContext<Connectors, typeof identity>;
 type ConnectorId = ConnectorView["id"];
 
 /** What the host decides about connectors. */
-export interface ConnectorsOptions {
+export interface ConnectorsOptions extends AddressOptions {
   readonly providers: readonly ConnectorDefinition[];
   readonly signer: AuthorizationSigner;
   readonly detached: DetachedCalls;
   readonly background: Background;
   /** Where providers' answers are kept. */
   readonly cache: Cache;
-  /** The callback that providers send browsers back to, where an authorization names none. */
-  readonly redirectUri: string | undefined;
-  /** Origins that an authorization may name as its callback; any when undefined, and no callback is configured. */
-  readonly redirectOrigins: readonly string[] | undefined;
-  /** Origins that the callback may send a browser on to. */
-  readonly returnOrigins: readonly string[];
 }
 
 /** An authorization that nobody completed is void after this time. */
@@ -65,11 +60,7 @@ const READING = { action: HEALTH, risk: "read", idempotency: "natural" } as cons
 
 /** Tenants' connections to providers, and the actions that run through them. */
 export function connectorsContext(options: ConnectorsOptions) {
-  const configured = options.redirectUri === undefined ? [] : [new URL(options.redirectUri).origin];
-  const redirectOrigins =
-    options.redirectOrigins === undefined && configured.length === 0
-      ? undefined
-      : [...configured, ...(options.redirectOrigins ?? [])];
+  const addressesOf = authorizationAddresses(options);
   const traffic = { circuits: new Circuits(), lines: new Lines() };
   const tokens = new TokenKeeper(options.detached, options.background);
   const providers = new Map(options.providers.map((definition) => [definition.id, definition]));
@@ -180,16 +171,7 @@ export function connectorsContext(options: ConnectorsOptions) {
       authorize: async (input, ctx) => {
         const definition = definitionOf(input.provider);
         const auth = oauthOf(definition);
-        const redirectUri = input.redirectUri ?? options.redirectUri;
-        if (redirectUri === undefined)
-          throw invalid("redirectUri", "is needed: the host has configured no callback of its own");
-        const { returnTo } = input;
-        if (redirectOrigins !== undefined && !redirectOrigins.includes(new URL(redirectUri).origin))
-          throw invalid("redirectUri", "is not of an origin that the host allows");
-        if (returnTo !== undefined && !options.returnOrigins.includes(new URL(returnTo).origin))
-          throw invalid("returnTo", "is not of an origin that the host allows");
-        for (const [name, address] of Object.entries({ redirectUri, returnTo }))
-          if (address !== undefined && holdsUser(address)) throw invalid(name, "holds a user name or a password");
+        const { redirectUri, returnTo } = addressesOf(input);
         const connector =
           input.connectorId === undefined
             ? ctx.add(new Connector(ctx.newId("con")))
@@ -405,45 +387,4 @@ function partyOf({ actor, onBehalfOf }: Principal): Party | undefined {
 
 function hash(nonce: string): string {
   return createHash("sha256").update(nonce).digest("base64url");
-}
-
-function holdsUser(address: string): boolean {
-  const { username, password } = new URL(address);
-  return username !== "" || password !== "";
-}
-
-function invalid(path: string, message: string): InvalidInput {
-  return new InvalidInput({ subject: "The authorization", issues: [{ path, message }] });
-}
-
-function toView({ version, state }: Connector): ConnectorView {
-  const { id, provider, status, authentication, scopes, createdAt } = state;
-  return {
-    id,
-    version,
-    provider,
-    status,
-    authentication,
-    scopes,
-    createdAt,
-    ...(state.reason === null ? {} : { reason: state.reason }),
-    ...(state.connectedAt === null ? {} : { connectedAt: state.connectedAt }),
-  };
-}
-
-function toProviderView(definition: ConnectorDefinition): ProviderView {
-  return {
-    id: definition.id,
-    name: definition.name,
-    authentication: authenticationsOf(definition.auth),
-    actions: Object.entries(definition.actions).map(([name, action]) => ({
-      name,
-      summary: action.summary,
-      risk: action.risk,
-      idempotency: action.idempotency,
-      scopes: [...action.scopes],
-      input: jsonSchema(action.input, "input") as ProviderView["actions"][number]["input"],
-      output: jsonSchema(action.output, "output") as ProviderView["actions"][number]["output"],
-    })),
-  };
 }
