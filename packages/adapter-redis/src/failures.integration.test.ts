@@ -6,7 +6,9 @@ import { recordingLogger } from "@armature/core/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type FreshRedis, freshRedis, PrivateRedis, severable, withoutRedis } from "./fresh-redis.ts";
 import { type RedisStreams, type RedisStreamsOptions, redisStreams } from "./index.ts";
+import { RedisCommands, type Script } from "./redis-client.ts";
 import { laneOf, partitionOf } from "./stream-event.ts";
+import { COUNT_TRY, FINISH, PARK, SETTLE, TURN } from "./stream-scripts.ts";
 import { testEvent } from "./test-event.ts";
 
 const SOURCE = "/contexts/orders";
@@ -314,6 +316,7 @@ describe.skipIf(skip)("on Redis Streams", () => {
     const { client, sever } = severable(await redis.connect());
     const cut = redisStreams({ client, prefix: redis.prefix, ...QUICK, partitions: 1, concurrency: 1, timeoutMs: 100 });
     const begun: number[] = [];
+    let ended = 0;
     let letGo = () => {};
     const gate = new Promise<void>((resolve) => {
       letGo = resolve;
@@ -324,6 +327,7 @@ describe.skipIf(skip)("on Redis Streams", () => {
       handle: async ({ sequence }) => {
         begun.push(sequence);
         await gate;
+        ended += 1;
       },
     });
     const bus = makeBus({ partitions: 1 });
@@ -335,7 +339,9 @@ describe.skipIf(skip)("on Redis Streams", () => {
     await seen.until(5);
     letGo();
     expect(seen.of("order/a")).toEqual([1, 2, 3, 4, 5]);
-    // Its handler has ended by now, and the events that it had read are in its memory still.
+    // Its handler ends, and the events that it had read are in its memory still.
+    await vi.waitFor(() => expect(ended).toBe(1));
+    await new Promise((resolve) => setImmediate(resolve));
     await cut.close();
     expect(begun).toEqual([1]);
   });
@@ -376,6 +382,31 @@ describe.skipIf(skip)("on Redis Streams", () => {
     ];
     expect([...new Set(well)].sort()).toEqual(["order/well 1", "order/well 2", "order/well 3"]);
     expect(handled.filter((line) => line === "order/deadly 1").length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("whoever has been replaced can read nothing, take note of nothing and park nothing", async () => {
+    const bus = makeBus({ partitions: 1 });
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: () => gate });
+    await bus.publish(numbered("order/a", 1, 1));
+    const stream = `${redis.prefix}bus:{${SOURCE}}:0`;
+    const pending = async () => (await redis.client.xPending(stream, "g")).pending;
+    await vi.waitFor(async () => expect(await pending()).toBe(1));
+    const id = (await redis.client.xRange(stream, "-", "+"))![0]!.id;
+    const commands = new RedisCommands({ client: redis.client, prefix: redis.prefix });
+    const asReplaced = (script: Script, ...args: (string | number)[]) =>
+      commands.run(script, [`${redis.prefix}bus:{${SOURCE}}`], ["g", ...args]);
+    expect(await asReplaced(TURN, 1_000, 0, "old#1", "0", 10, 1, id)).toEqual([null]);
+    expect(await asReplaced(COUNT_TRY, 0, "old#1", id)).toBe(-1);
+    expect(await asReplaced(FINISH, 0, "old#1", id)).toBe(0);
+    expect(await asReplaced(PARK, 0, "old#1", id, "acme order/a", "{}", "why", 1, "now")).toBe(0);
+    expect(await asReplaced(SETTLE, 0, "old#1", id, "acme order/a")).toBe(-1);
+    expect([await pending(), await bus.deadLetters({ source: SOURCE, group: "g" })]).toEqual([1, []]);
+    letGo();
+    await vi.waitFor(async () => expect(await pending()).toBe(0));
   });
 
   test("a group that is forgotten holds nothing back any more", async () => {
