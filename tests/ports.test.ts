@@ -3,6 +3,7 @@ import path from "node:path";
 import {
   type Authorizer,
   apiKey,
+  type Cache,
   type Clock,
   type CloudEvent,
   connectorAction,
@@ -104,6 +105,16 @@ function hostPorts() {
     },
   };
 
+  const answers = new Map<string, string>();
+  const cache: Cache = {
+    get: async (group, key) => {
+      use("cache");
+      return answers.get(`${group} ${key}`);
+    },
+    set: async (group, key, value) => void answers.set(`${group} ${key}`, value),
+    delete: async () => answers.clear(),
+  };
+
   // It stands still, and nobody waits longer than a moment.
   const now = Date.parse("2001-02-03T04:05:06.000Z");
   const clock: Clock = {
@@ -149,7 +160,7 @@ function hostPorts() {
       const text = JSON.stringify({ answer: 42 });
       return {
         status: 200,
-        headers: new Headers({ "content-type": "application/json" }),
+        headers: new Headers({ "content-type": "application/json", etag: '"1"' }),
         url,
         bytes: () => Buffer.from(text),
         text: () => text,
@@ -158,8 +169,8 @@ function hostPorts() {
     },
   };
 
-  const ports = { store, lease, bus, secrets, rateLimiter, clock, ids, authorizer, logger, http };
-  return { ports, used, published, kept, buckets, asked, lines, sent };
+  const ports = { store, lease, bus, secrets, rateLimiter, cache, clock, ids, authorizer, logger, http };
+  return { ports, used, published, kept, answers, buckets, asked, lines, sent };
 }
 
 const oracle = defineConnector({
@@ -180,7 +191,7 @@ const oracle = defineConnector({
 });
 
 it("every port can be the host's own, and then none of ours is used", async () => {
-  const { ports, used, published, kept, buckets, asked, lines, sent } = hostPorts();
+  const { ports, used, published, kept, answers, buckets, asked, lines, sent } = hostPorts();
   const app = await createArmature({ ...ports, connectors: [oracle], contexts: [ordersContext] });
   const acme = app.as({ tenant: "acme", user: "ann" });
   app.on("committed", () => {
@@ -200,6 +211,7 @@ it("every port can be the host's own, and then none of ours is used", async () =
     expect.arrayContaining(["order.placed 2001-02-03T04:05:06.000Z", "connector.connected 2001-02-03T04:05:06.000Z"]),
   );
   expect([...kept.values()].join()).toContain("open sesame");
+  expect([...answers.values()].join()).toContain("42");
   expect(buckets.join()).toContain("oracle");
   expect(sent).toContain("GET https://oracle.example/ask open sesame");
   expect(asked).toEqual(expect.arrayContaining(["orders:write", "connectors:invoke", "orders:read"]));
