@@ -2,14 +2,13 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { callAs } from "./test-server.ts";
+import { callAs, occupiedPort } from "./test-server.ts";
 
 const BIN = fileURLToPath(new URL("bin.ts", import.meta.url));
 const HOST = fileURLToPath(new URL("test-host.ts", import.meta.url));
@@ -32,14 +31,6 @@ function run(args: readonly string[], env: Env): Promise<Ended> {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );
   });
-}
-
-/** A port that somebody listens on, until it is given free. */
-async function occupiedPort(): Promise<{ readonly port: number; free(): Promise<unknown> }> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return { port, free: () => once(server.close(), "close") };
 }
 
 interface Server {

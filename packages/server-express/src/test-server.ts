@@ -1,6 +1,6 @@
 // Starts servers for this package's tests, and speaks to them.
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { createArmature, type Logger } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { type RecordingLogger, recordingLogger } from "@armature/core/testing";
@@ -157,4 +157,12 @@ export async function logged(
     if (found !== undefined) return found;
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** A port that somebody listens on, until it is given free. */
+export async function occupiedPort(): Promise<{ readonly port: number; free(): Promise<unknown> }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return { port, free: () => once(server.close(), "close") };
 }

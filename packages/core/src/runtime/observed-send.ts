@@ -1,9 +1,8 @@
 import { type Attributes, metrics, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { stopwatch } from "../kernel/clock.ts";
 import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
-import { markFailed } from "./telemetry.ts";
+import { markFailed, SCOPE, SECONDS } from "./telemetry.ts";
 
-const SCOPE = "@armature/core";
 const tracer = trace.getTracer(SCOPE);
 
 /**
@@ -14,7 +13,7 @@ export function observedSend(http: HttpClient): HttpClient["send"] {
   const durations = metrics.getMeter(SCOPE).createHistogram("http.client.request.duration", {
     unit: "s",
     description: "How long requests to other systems took.",
-    advice: { explicitBucketBoundaries: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] },
+    advice: { explicitBucketBoundaries: SECONDS },
   });
   return async (request) => {
     const attributes = describe(request);

@@ -19,11 +19,12 @@ import type { Commit, CommitResult, Store, StoredEvent } from "../kernel/store.t
 import type { CallRequest } from "./call.ts";
 import { continueTrace, type Trace } from "./trace.ts";
 
-const SCOPE = "@armature/core";
+/** The name under which core speaks to OpenTelemetry. */
+export const SCOPE = "@armature/core";
 const tracer = trace.getTracer(SCOPE);
 
 /** What OpenTelemetry advises for durations in seconds. */
-const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+export const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 /** From handled at once to handled when somebody repaired it. */
 const LAG_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 86_400];
 

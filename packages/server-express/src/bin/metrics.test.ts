@@ -1,17 +1,10 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import { metrics } from "@opentelemetry/api";
 import { afterEach, expect, test } from "vitest";
+import { occupiedPort } from "../test-server.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { startMetrics } from "./metrics.ts";
 
 afterEach(() => metrics.disable());
-
-async function occupiedPort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { port: (server.address() as AddressInfo).port, free: () => once(server.close(), "close") };
-}
 
 test("what is counted from then on can be fetched, until it is ended", async () => {
   const { port, free } = await occupiedPort();

@@ -16,9 +16,8 @@ interface Addresses {
 }
 
 /**
- * Finds out where an authorization sends the browser: its own addresses where it names some, else the host's.
- *
- * @returns throws `InvalidInput` for what the host does not allow
+ * Gives a function that finds out where an authorization sends the browser: its own addresses where it names some, else
+ * the host's. The function throws `InvalidInput` for what the host does not allow.
  */
 export function authorizationAddresses(options: AddressOptions) {
   const configured = options.redirectUri === undefined ? [] : [new URL(options.redirectUri).origin];
