@@ -49,6 +49,7 @@ function hostPorts() {
     audit: (...args) => inner.audit(...args),
     counters: (...args) => inner.counters(...args),
     outbox: inner.outbox,
+    log: inner.log,
     // Sealed secrets would be kept here.
     records: { get: refuse("records"), put: refuse("records"), delete: refuse("records"), list: refuse("records") },
     lease: { acquire: refuse("the lease") },

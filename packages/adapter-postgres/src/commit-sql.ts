@@ -101,6 +101,10 @@ BEGIN
     END IF;
   END LOOP;
 
+  -- Who follows the log counts on it that whoever takes a position has its transaction's id by then.
+  IF jsonb_array_length(items) = 0 THEN
+    PERFORM pg_current_xact_id();
+  END IF;
   items := p_part -> 'events';
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;

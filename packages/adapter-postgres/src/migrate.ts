@@ -5,13 +5,14 @@ import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
 import { callable, type FunctionText, installed } from "./function-text.ts";
 import { contextSchema, indexColumn, quoteIdentifier } from "./identifier.ts";
+import { logAccess, logFunctions, logIndex } from "./log-sql.ts";
 import { deadLetterFunctions, relayFunctions } from "./outbox-sql.ts";
 import { queryFunctions } from "./query-sql.ts";
 import { createRole, mayActAs, type Roles } from "./roles.ts";
 import { contextAccess, contextTables, counterTable, indexField, sharedAccess, sharedTables } from "./schema-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** One thing that a database has or lacks. */
 interface Step {
@@ -222,11 +223,12 @@ function contextSteps(context: StoredContext, migration: Migration): readonly St
   const { roles, appRole } = migration;
   const scope = context.name;
   const forTenants = [...commitFunctions(scope), ...queryFunctions(scope), ...deadLetterFunctions(scope)];
-  const forRelay = relayFunctions(scope);
+  const forRelay = [...relayFunctions(scope), ...logFunctions(scope)];
   return [
     { scope, name: "tables", once: true, sql: contextTables(scope) },
     { scope, name: "counters", once: true, sql: counterTable(scope) },
-    { scope, name: "access", sql: contextAccess(scope, roles) },
+    { scope, name: "log", once: true, sql: logIndex(scope) },
+    { scope, name: "access", sql: [...contextAccess(scope, roles), ...logAccess(scope, roles)] },
     ...context.aggregates.flatMap(({ type, index }) =>
       index.map((field) => ({
         scope,

@@ -1,4 +1,5 @@
 import type {
+  EventLog,
   HostTransaction,
   Lease,
   Outbox,
@@ -10,6 +11,7 @@ import type {
 import type { Database } from "./database.ts";
 import { joinTransaction } from "./host-transaction.ts";
 import { PostgresLease } from "./postgres-lease.ts";
+import { PostgresLog } from "./postgres-log.ts";
 import { PostgresOutbox } from "./postgres-outbox.ts";
 import { PostgresRecords } from "./postgres-records.ts";
 import { TenantStore } from "./tenant-store.ts";
@@ -26,6 +28,7 @@ export interface Lifecycle {
 /** The port on PostgreSQL. */
 export class PostgresStore extends TenantStore implements StoreAdapter {
   readonly outbox: Outbox;
+  readonly log: EventLog;
   readonly records: Records;
   readonly lease: Lease;
   readonly embedded: boolean;
@@ -41,6 +44,7 @@ export class PostgresStore extends TenantStore implements StoreAdapter {
     this.embedded = lifecycle.embedded;
     this.lasting = lifecycle.lasting;
     this.outbox = new PostgresOutbox(database);
+    this.log = new PostgresLog(database);
     this.records = new PostgresRecords(database);
     this.lease = new PostgresLease(database);
     // An embedded database has one connection, and that is ours: the host has none that could have a transaction open.

@@ -18,10 +18,9 @@ export function contextTables(context: string): readonly string[] {
   idx jsonb NOT NULL,
   PRIMARY KEY (tenant, type, id)
 ) WITH (fillfactor = 85)`,
-    // The xid lets a reader of the log wait for slower transactions that took an earlier position.
+    // A position is taken while the row of its aggregate is locked: per aggregate they are in the order of versions.
     `CREATE TABLE ${schema}.events (
   position bigint GENERATED ALWAYS AS IDENTITY,
-  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   tenant text COLLATE "C" NOT NULL,
   id text COLLATE "C" NOT NULL,
   type text COLLATE "C" NOT NULL,

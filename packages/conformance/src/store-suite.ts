@@ -4,6 +4,7 @@ import { registerCommitTests } from "./store-commit-tests.ts";
 import { registerCounterTests } from "./store-counter-tests.ts";
 import { registerFindTests } from "./store-find-tests.ts";
 import { contexts } from "./store-fixture.ts";
+import { registerFollowTests } from "./store-follow-tests.ts";
 import { registerLogTests } from "./store-log-tests.ts";
 import { registerMigrateTests } from "./store-migrate-tests.ts";
 import { registerModelTests } from "./store-model-tests.ts";
@@ -33,6 +34,7 @@ export function storeSuite(adapter: string, setup: () => Store | Promise<Store>,
     registerOnceTests(test, store);
     registerFindTests(test, store);
     registerLogTests(test, store);
+    registerFollowTests(test, store);
     registerRecordsTests(test, store);
     registerCounterTests(test, store);
     registerTenancyTests(test, store);

@@ -172,6 +172,7 @@ export {
   VersionMismatch,
 } from "./kernel/errors.ts";
 export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } from "./kernel/event.ts";
+export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
 export { pageOf, paging } from "./kernel/paging.ts";

@@ -1,4 +1,5 @@
 import { VersionConflict } from "../kernel/errors.ts";
+import type { EventLog } from "../kernel/event-log.ts";
 import { compareText } from "../kernel/index-value.ts";
 import type {
   AggregateRef,
@@ -24,6 +25,7 @@ import type {
   StoredEvent,
 } from "../kernel/store.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { InMemoryLog } from "./in-memory-log.ts";
 import { InMemoryOutbox } from "./in-memory-outbox.ts";
 import { InMemoryRecords } from "./in-memory-records.ts";
 import { SortedRows, takePage } from "./sorted-rows.ts";
@@ -36,6 +38,7 @@ import { type AggregateRow, type ContextTables, jsonCopy, keyOf, Tables, upsert 
 export class InMemoryStore implements Store {
   readonly #tables = new Tables();
   readonly outbox: Outbox = new InMemoryOutbox(this.#tables);
+  readonly log: EventLog = new InMemoryLog(this.#tables);
   readonly records: Records = new InMemoryRecords(this.#tables);
 
   async migrate(contexts: readonly StoredContext[]): Promise<void> {
@@ -184,6 +187,7 @@ export class InMemoryStore implements Store {
       const event = jsonCopy(each);
       upsert(tables.events, tenant, () => new SortedRows<StoredEvent>((row) => row.id)).set(event);
       upsert(tables.histories, keyOf(tenant, event.aggregateType, event.aggregateId), () => []).push(event);
+      tables.log.push(event);
       this.#enqueue(tables, { kind: "event", event });
     }
     for (const command of part.messages) this.#enqueue(tables, { kind: "command", command: jsonCopy(command) });

@@ -48,6 +48,8 @@ export class ContextTables {
   readonly aggregates = new Map<string, Map<string, AggregateRow>>();
   /** By tenant, in the order of ids. */
   readonly events = new Map<string, SortedRows<StoredEvent>>();
+  /** All of them in the order of their commits: the one at index 0 has position 1. */
+  readonly log: StoredEvent[] = [];
   /** By tenant, type and id, in the order of versions. */
   readonly histories = new Map<string, StoredEvent[]>();
   readonly audit = new Map<string, SortedRows<AuditRow>>();

@@ -1,7 +1,11 @@
 import type { Instant } from "./clock.ts";
 import type { ErrorRecord } from "./errors.ts";
+import type { EventLog } from "./event-log.ts";
 import type { Actor, Party } from "./principal.ts";
 import type { JsonObject } from "./schema.ts";
+import type { StoredEvent } from "./stored-event.ts";
+
+export type { StoredEvent } from "./stored-event.ts";
 
 /**
  * The port that loads and commits what contexts own. Every call names the tenant; an adapter must make it impossible
@@ -40,6 +44,9 @@ export interface Store {
 
   /** Events and sent commands that wait to be published. For the relay only: it sees every tenant. */
   readonly outbox: Outbox;
+
+  /** Follows what was committed, without gaps. For the runtime only: it sees every tenant. */
+  readonly log: EventLog;
 
   /** Single values with compare-and-set, beside the commit: what sealed secrets are kept in. */
   readonly records: Records;
@@ -163,31 +170,6 @@ export type CommitResult =
   | { readonly status: "key-taken"; readonly record: IdempotencyRecord }
   /** The consumer has handled this message before: nothing was written. */
   | { readonly status: "handled-before" };
-
-/** An event as it is stored; the CloudEvents envelope is made of it. */
-export interface StoredEvent {
-  readonly id: string;
-  readonly tenant: string;
-  readonly context: string;
-  /** `connector.connected` */
-  readonly type: string;
-  /** Version of the event's data. */
-  readonly version: number;
-  readonly aggregateType: string;
-  readonly aggregateId: string;
-  /** The aggregate's version after this event. */
-  readonly aggregateVersion: number;
-  readonly time: Instant;
-  readonly data: JsonObject;
-  readonly actor: Actor;
-  readonly onBehalfOf?: Party | undefined;
-  /** Id shared by everything that one outside call set off. */
-  readonly correlationId: string;
-  /** Id of the call or event that caused this one. */
-  readonly causationId: string;
-  /** W3C trace context. */
-  readonly traceparent: string;
-}
 
 /** A command sent through the outbox, to be run once. */
 export interface SentCommand {
