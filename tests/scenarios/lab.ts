@@ -184,8 +184,8 @@ export function labContext(replaced: Partial<LabHandlers> = {}): ContextDefiniti
     hidden: async ({ counterId: id }, ctx) => {
       ctx.add(new Counter(id)).add(1);
     },
-    expose: async (_input, ctx) => ({ has: Object.keys(ctx) }),
-    exposeToQuery: async (_input, ctx) => ({ has: Object.keys(ctx) }),
+    expose: async (_input, ctx) => ({ has: namesOf(ctx) }),
+    exposeToQuery: async (_input, ctx) => ({ has: namesOf(ctx) }),
     ...replaced,
   };
   return defineContext(lab, { aggregates: [Counter], handlers });
@@ -350,4 +350,11 @@ export function deskContext(on: { readonly first?: OnAdded; readonly second?: On
       to(Added, { consumer: "desk.second" }, on.second ?? noteDown("second")),
     ],
   });
+}
+
+// Its own and its prototype's: some contexts make what they offer when it is used.
+function namesOf(ctx: object): string[] {
+  const names: string[] = [];
+  for (const name in ctx) names.push(name);
+  return names;
 }

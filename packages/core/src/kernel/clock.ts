@@ -10,8 +10,15 @@ export interface Clock {
 export type Instant = string;
 
 export function toInstant(milliseconds: number): Instant {
-  return new Date(milliseconds).toISOString();
+  // Many calls begin in one millisecond.
+  if (milliseconds !== written.milliseconds) written = { milliseconds, instant: new Date(milliseconds).toISOString() };
+  return written.instant;
 }
+
+let written: { readonly milliseconds: number; readonly instant: Instant } = {
+  milliseconds: 0,
+  instant: "1970-01-01T00:00:00.000Z",
+};
 
 /** Starts to measure: what it gives tells the seconds since then. For telemetry, never for decisions. */
 export function stopwatch(): () => number {

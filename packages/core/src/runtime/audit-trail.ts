@@ -2,7 +2,8 @@ import { toInstant } from "../kernel/clock.ts";
 import type { ArmatureError } from "../kernel/errors.ts";
 import { shortened } from "../kernel/shortened.ts";
 import type { AuditRow, Counter } from "../kernel/store.ts";
-import { type CallInfo, type RunnableOperation, targetId } from "./call.ts";
+import { type RunnableOperation, targetId } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
 import { isDefinite } from "./idempotency.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 

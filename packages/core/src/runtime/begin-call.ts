@@ -1,14 +1,9 @@
 import { InvalidInput } from "../kernel/errors.ts";
-import {
-  type CallInfo,
-  type CallRequest,
-  NEVER_ABORTED,
-  type RunnableOperation,
-  recordKey,
-  stableCallId,
-} from "./call.ts";
-import { CallCounts } from "./call-counts.ts";
+import { type CallRequest, type RunnableOperation, recordKey, stableCallId } from "./call.ts";
+import { CallInfo } from "./call-info.ts";
+import { Patience } from "./patience.ts";
 import type { CallPorts } from "./runtime-ports.ts";
+import type { Trace } from "./trace.ts";
 
 /** What a handler belongs to: an operation, or a subscription. */
 export type Target = Pick<RunnableOperation, "id" | "context"> & Partial<Pick<RunnableOperation, "operation">>;
@@ -17,38 +12,45 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 /** The longest that a timer of Node can wait. */
 const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
-/** Fixes what stays the same for the whole call, and refuses options that cannot be meant. */
+/**
+ * Fixes what stays the same for the whole call, and refuses options that cannot be meant.
+ *
+ * @param trace absent where nobody records spans
+ */
 export function beginCall(
   { clock, ids }: Pick<CallPorts, "clock" | "ids">,
   target: Target,
   request: CallRequest,
-  trace: CallInfo["trace"],
+  trace: Trace | undefined,
 ): CallInfo {
-  const { principal, idempotencyKey, timeoutMs = DEFAULT_TIMEOUT_MS } = request;
+  const { principal, idempotencyKey, timeoutMs = DEFAULT_TIMEOUT_MS, signal, expectedVersion, after, from } = request;
   checkOptions(target, request, timeoutMs);
   const startedAt = clock.now();
   const ownDeadline = startedAt + Math.ceil(timeoutMs);
   const outerDeadline = request.deadline ?? Number.POSITIVE_INFINITY;
-  const id =
-    idempotencyKey === undefined
-      ? ids.next("call")
-      : stableCallId(principal.tenant, recordKey(target.id, principal, idempotencyKey));
-  return {
-    id,
+  const timed = ownDeadline < outerDeadline;
+  return new CallInfo({
+    ids,
+    identity: {
+      id:
+        idempotencyKey === undefined
+          ? undefined
+          : stableCallId(principal.tenant, recordKey(target.id, principal, idempotencyKey)),
+      trace,
+      correlationId: request.correlationId,
+      causationId: request.causationId,
+      traceparent: request.traceparent,
+    },
     principal,
     startedAt,
-    deadline: Math.min(ownDeadline, outerDeadline),
-    timed: ownDeadline < outerDeadline,
-    signal: request.signal ?? NEVER_ABORTED,
-    trace,
-    correlationId: request.correlationId ?? id,
-    causationId: request.causationId ?? id,
+    deadline: timed ? ownDeadline : outerDeadline,
+    timed,
+    patience: new Patience(signal, timed),
     idempotencyKey,
-    expectedVersion: request.expectedVersion,
-    after: request.after,
-    from: request.from,
-    counts: new CallCounts(),
-  };
+    expectedVersion,
+    after,
+    from,
+  });
 }
 
 function checkOptions(target: Target, request: CallRequest, timeoutMs: number): void {

@@ -1,13 +1,12 @@
 import { createHash, createHmac } from "node:crypto";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions } from "../kernel/contract.ts";
-import { Canceled, DeadlineExceeded } from "../kernel/errors.ts";
+import { DeadlineExceeded } from "../kernel/errors.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Redact } from "../kernel/sensitive.ts";
-import type { CallCounts } from "./call-counts.ts";
-import type { Trace } from "./trace.ts";
+import type { CallInfo } from "./call-info.ts";
 
 /** An operation with everything that the pipeline needs to run it. */
 export interface RunnableOperation {
@@ -23,28 +22,6 @@ export interface RunnableOperation {
   readonly sharedDefaults: boolean;
   /** Its result holds a secret and may not be kept. */
   readonly sensitiveOutput: boolean;
-}
-
-/** What is fixed for one call. */
-export interface CallInfo {
-  readonly id: string;
-  readonly principal: Principal;
-  readonly startedAt: number;
-  /** Milliseconds since the epoch. */
-  readonly deadline: number;
-  /** Whether the deadline is its own; otherwise it is the outer call's, whose signal tells of it. */
-  readonly timed: boolean;
-  readonly signal: AbortSignal;
-  readonly trace: Trace;
-  readonly correlationId: string;
-  readonly causationId: string;
-  /** The caller's key. */
-  readonly idempotencyKey: string | undefined;
-  readonly expectedVersion: number | undefined;
-  readonly after: string | undefined;
-  /** Context that calls its own operation: it may call internal ones. */
-  readonly from: string | undefined;
-  readonly counts: CallCounts;
 }
 
 /** How one part of the runtime calls the pipeline. */
@@ -84,12 +61,7 @@ export function targetId({ operation }: RunnableOperation, tenant: string, input
 /** Throws when the caller gave up or the deadline has passed. */
 export function checkAlive(call: CallInfo, operation: string, now: number): void {
   if (now >= call.deadline) throw new DeadlineExceeded({ operation });
-  if (call.signal.aborted) throw giveUpReason(call.signal, operation);
-}
-
-/** Why an aborted call was given up. */
-export function giveUpReason(signal: AbortSignal, operation: string): DeadlineExceeded | Canceled {
-  return signal.reason instanceof DeadlineExceeded ? signal.reason : new Canceled({ operation });
+  if (call.patience.over) throw call.patience.reason(operation);
 }
 
 /** What a caller may say of a call, and nothing else of what it may have put beside it. */
@@ -97,6 +69,3 @@ export function callOptions(options: CallOptions = {}): CallOptions {
   const { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after } = options;
   return { idempotencyKey, timeoutMs, signal, expectedVersion, traceparent, correlationId, after };
 }
-
-/** The signal of callers that never give up. */
-export const NEVER_ABORTED: AbortSignal = new AbortController().signal;

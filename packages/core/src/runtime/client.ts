@@ -12,10 +12,12 @@ export function clientOf(
   for (const [name, operation] of Object.entries(contract.operations)) {
     if (operation.permission === "internal" && base.from !== contract.name) continue;
     const id = `${contract.name}.${name}`;
+    const request = (options: CallOptions | undefined) =>
+      options === undefined ? base : { ...callOptions(options), ...base };
     client[name] =
       operation.kind === "stream"
-        ? (input: unknown = {}, options?: CallOptions) => calls.stream(id, input, { ...callOptions(options), ...base })
-        : (input: unknown = {}, options?: CallOptions) => calls.call(id, input, { ...callOptions(options), ...base });
+        ? (input: unknown = {}, options?: CallOptions) => calls.stream(id, input, request(options))
+        : (input: unknown = {}, options?: CallOptions) => calls.call(id, input, request(options));
   }
   return client;
 }

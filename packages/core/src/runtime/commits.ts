@@ -1,7 +1,8 @@
 import { VersionConflict } from "../kernel/errors.ts";
 import type { CommitResult } from "../kernel/store.ts";
 import type { Target } from "./begin-call.ts";
-import { type CallInfo, checkAlive } from "./call.ts";
+import { checkAlive } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 import { Turns } from "./turns.ts";
 import { UnitOfWork } from "./unit-of-work.ts";

@@ -1,15 +1,17 @@
 import type { AggregateClass, AggregateRoot } from "../kernel/aggregate.ts";
 import { restoreAggregate } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
-import type { Atomic, CallContext, Dependency, FindOptions } from "../kernel/context.ts";
+import type { Atomic, CallContext, Dependency, FindOptions, QueryContext } from "../kernel/context.ts";
 import type { CallOptions, Contract, OperationKind, StreamItem } from "../kernel/contract.ts";
-import { Forbidden, InvalidInput, NotFound } from "../kernel/errors.ts";
-import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
+import { Forbidden, NotFound } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
-import type { Counter, CounterQuery, FindQuery, Page, StoredAggregate } from "../kernel/store.ts";
-import { type CallInfo, type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
+import type { Counter, CounterQuery, Page, StoredAggregate } from "../kernel/store.ts";
+import { type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
+import { MAX_PAGE, toFindQuery } from "./find-query.ts";
 import { saysNothingHappened } from "./idempotency.ts";
+import { madeWhenUsed } from "./made-when-used.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
@@ -32,6 +34,14 @@ type Restore = <A extends AggregateRoot>(type: AggregateClass<A>, stored: Stored
 
 const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in dependency;
 
+type Reads = QueryContext<Contract, Dependency>;
+
+const Reading = madeWhenUsed<Reads>({
+  ...{ principal: true, tenant: true, now: true, signal: true, log: true, can: true, require: true },
+  ...{ callId: true, traceId: true, traceparent: true, correlationId: true },
+  ...{ load: true, tryLoad: true, find: true, findAll: true, counters: true, use: true },
+});
+
 /** Builds the `ctx` of each kind of operation, with no more on it than the kind may use. */
 export class HandlerContexts {
   readonly #ports: CallPorts;
@@ -43,10 +53,11 @@ export class HandlerContexts {
   }
 
   query(target: RunnableOperation, call: CallInfo) {
-    const context = target.context.contract.name;
-    // Nothing of it is committed: it is there for its batched loads.
-    const work = new UnitOfWork(this.#ports.store, this.#ports.ids, call);
-    return this.#reading(target, call, (type, id) => work.load(context, type, id));
+    return new Reading(() => {
+      // Nothing of it is committed: it is there for its batched loads.
+      const work = new UnitOfWork(this.#ports.store, this.#ports.ids, call);
+      return this.#reading(target, call, (type, id) => work.load(target.context.contract.name, type, id));
+    });
   }
 
   stream(target: RunnableOperation, call: CallInfo) {
@@ -122,7 +133,7 @@ export class HandlerContexts {
     };
   }
 
-  #reading(target: RunnableOperation, call: CallInfo, tryLoad: TryLoad) {
+  #reading(target: RunnableOperation, call: CallInfo, tryLoad: TryLoad): Reads {
     return {
       ...this.#common(target, call),
       tryLoad,
@@ -130,7 +141,7 @@ export class HandlerContexts {
       ...this.#finding(target.context.contract.name, call, (type, stored) =>
         restoreAggregate(new type(stored.id), stored),
       ),
-      use: this.#use(target, call, ["query"]),
+      use: this.#use(target, call, ["query"]) as Reads["use"],
     };
   }
 
@@ -255,37 +266,5 @@ function orNotFound(tryLoad: TryLoad) {
     const found = await tryLoad(type, id);
     if (found === undefined) throw new NotFound({ type: type.definition.type, id });
     return found;
-  };
-}
-
-const MAX_PAGE = 200;
-
-function toFindQuery(type: AggregateClass, options: FindOptions<string>): FindQuery {
-  const { definition } = type;
-  const indexed = (field: string) => {
-    if (!definition.index.includes(field))
-      throw new TypeError(`"${field}" is not an index field of ${definition.type}.`);
-    return field;
-  };
-  const limit = options.limit ?? 50;
-  if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_PAGE)
-    throw new InvalidInput({ subject: "The page", issues: [{ path: "limit", message: `must be 1 to ${MAX_PAGE}` }] });
-  const where: Record<string, string> = {};
-  for (const [field, value] of Object.entries(options.where ?? {}))
-    if (value !== undefined) where[indexed(field)] = encodeIndexValue(value);
-  const bound = (value: IndexValue | undefined) => (value === undefined ? undefined : encodeIndexValue(value));
-  const range = options.range && {
-    field: indexed(options.range.field),
-    gte: bound(options.range.gte),
-    lt: bound(options.range.lt),
-  };
-  return {
-    type: definition.type,
-    where,
-    range,
-    orderBy: options.orderBy === undefined ? undefined : indexed(options.orderBy),
-    direction: options.direction,
-    limit,
-    after: options.after,
   };
 }

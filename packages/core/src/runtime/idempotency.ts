@@ -10,7 +10,8 @@ import {
 } from "../kernel/errors.ts";
 import { CircuitOpen } from "../kernel/port-errors.ts";
 import type { AuditRow, CommitPart, IdempotencyRecord, Outcome } from "../kernel/store.ts";
-import { type CallInfo, checkAlive, type RunnableOperation, recordKey } from "./call.ts";
+import { checkAlive, type RunnableOperation, recordKey } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 
 /** Errors after which nothing has happened and nothing would be different the next time: they are an outcome. */

@@ -18,17 +18,10 @@ import type { IdempotencyRecord, StoredEvent } from "../kernel/store.ts";
 import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { beginCall, type Target } from "./begin-call.ts";
-import {
-  type CallInfo,
-  type CallRequest,
-  checkAlive,
-  giveUpReason,
-  hashInput,
-  type RunnableOperation,
-  recordKey,
-  targetId,
-} from "./call.ts";
+import { type CallRequest, checkAlive, hashInput, type RunnableOperation, recordKey, targetId } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
 import { Commits } from "./commits.ts";
+import { Deadlines } from "./deadlines.ts";
 import { type Calls, type Effects, HandlerContexts } from "./handler-context.ts";
 import {
   type Claim,
@@ -43,6 +36,7 @@ import {
 } from "./idempotency.ts";
 import { runnableOperations } from "./runnable-operations.ts";
 import type { CallPorts } from "./runtime-ports.ts";
+import type { Trace } from "./trace.ts";
 import { isStorable, type UnitOfWork } from "./unit-of-work.ts";
 import { untilGivenUp } from "./until-given-up.ts";
 
@@ -63,6 +57,7 @@ export class Pipeline implements Calls {
   readonly #refusals: AuditTrail | undefined;
   readonly #calls = new BackgroundWork();
   readonly #abandoned = new BackgroundWork();
+  readonly #deadlines: Deadlines;
 
   /**
    * @param refusals given where the calls are inside of a transaction of the host's: what is refused there is written
@@ -74,32 +69,45 @@ export class Pipeline implements Calls {
     this.#contexts = new HandlerContexts(ports, this);
     this.#claims = new Claims(ports);
     this.#audit = new AuditTrail(ports);
+    this.#deadlines = new Deadlines(ports.clock);
     this.#commits = new Commits(ports, refusals === undefined);
     for (const operation of contexts.flatMap(runnableOperations)) this.#operations.set(operation.id, operation);
   }
 
   /** Runs a query, command or action. */
-  async call(id: string, input: unknown, request: CallRequest): Promise<unknown> {
-    const target = this.#find(id, request, ["query", "command", "action"]);
-    const answer = this.#ports.telemetry.call(target, request, async (trace) => {
-      const call = beginCall(this.#ports, target, request, trace);
-      const seen: { input: unknown } = { input: undefined };
-      try {
-        return await this.#untilGivenUp(target, call, (running) => this.#run(target, input, running, seen));
-      } catch (error) {
-        const typed = this.#typed(error, target, call);
-        if (target.operation.kind !== "query") await this.#writeRefusal(target, call, seen.input, typed);
-        throw typed;
-      } finally {
-        call.counts.close((counters) => void this.#abandoned.track(this.#audit.writeCounts(target, call, counters)));
-      }
-    });
-    return this.#calls.track(answer);
+  call(id: string, input: unknown, request: CallRequest): Promise<unknown> {
+    let target: RunnableOperation;
+    try {
+      target = this.#find(id, request, ["query", "command", "action"]);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#ports.telemetry.call(target, request, (trace) => this.#answer(target, input, request, trace));
+  }
+
+  async #answer(target: RunnableOperation, input: unknown, request: CallRequest, trace?: Trace): Promise<unknown> {
+    this.#calls.begin();
+    let call: CallInfo | undefined;
+    const seen: { input: unknown } = { input: undefined };
+    try {
+      const begun = beginCall(this.#ports, target, request, trace);
+      call = begun;
+      return await this.#untilGivenUp(target, begun, () => this.#run(target, input, begun, seen));
+    } catch (error) {
+      if (call === undefined) throw error;
+      const typed = this.#typed(error, target, call);
+      if (target.operation.kind !== "query") await this.#writeRefusal(target, call, seen.input, typed);
+      throw typed;
+    } finally {
+      if (call !== undefined && target.operation.kind === "action") this.#writeLateCounts(target, call);
+      this.#calls.end();
+    }
   }
 
   /** Resolves when every call has its answer. */
-  answered(): Promise<void> {
-    return this.#calls.ended();
+  async answered(): Promise<void> {
+    await this.#calls.ended();
+    this.#deadlines.rest();
   }
 
   /** Resolves when every handler whose caller has given up has ended too. */
@@ -119,9 +127,10 @@ export class Pipeline implements Calls {
       beginCall(this.#ports, target, request, trace),
     );
     try {
-      const args = await this.#admit(target, input, begun);
+      const args = this.#validated(target, input, begun);
+      if (!(await this.#allowed(target, begun))) throw new Forbidden({ permission: target.operation.permission });
       // The deadline is for the beginning. From then on a stream lasts as long as somebody reads it.
-      return this.#items(target, args, { ...begun, deadline: Number.POSITIVE_INFINITY });
+      return this.#items(target, args, begun.with({ deadline: Number.POSITIVE_INFINITY }));
     } catch (error) {
       throw this.#typed(error, target, begun);
     }
@@ -141,10 +150,10 @@ export class Pipeline implements Calls {
           askedAt = clock.now();
         }
         yield { cursor, item: this.#output(target, item) };
-        if (call.signal.aborted) return;
+        if (call.patience.over) return;
       }
     } catch (error) {
-      if (call.signal.aborted) return;
+      if (call.patience.over) return;
       throw this.#typed(error, target, call);
     }
   }
@@ -152,12 +161,12 @@ export class Pipeline implements Calls {
   /** Runs a command as part of another one's commit. */
   async join(id: string, input: unknown, outer: CallInfo, work: UnitOfWork): Promise<unknown> {
     const target = this.#find(id, { principal: outer.principal }, ["command"]);
-    const call: CallInfo = { ...outer, from: undefined, expectedVersion: undefined };
+    const call = outer.with({ from: undefined, expectedVersion: undefined });
     const seen: { input: unknown } = { input: undefined };
     try {
-      const args = await this.#admit(target, input, call, (valid) => {
-        seen.input = valid;
-      });
+      const args = this.#validated(target, input, call);
+      seen.input = args;
+      if (!(await this.#allowed(target, call))) throw new Forbidden({ permission: target.operation.permission });
       const returned = await target.handle(args, this.#contexts.command(target, call, work));
       const output = this.#output(target, returned);
       work.audit(this.#audit.succeeded(target, call, args));
@@ -201,7 +210,8 @@ export class Pipeline implements Calls {
       { id: subscription.consumer, operation: { kind: "subscription" } },
       request,
       async (trace) => {
-        const result = await this.#untilGivenUp(target, beginCall(this.#ports, target, request, trace), (call) =>
+        const call = beginCall(this.#ports, target, request, trace);
+        const result = await this.#untilGivenUp(target, call, () =>
           this.#commits.run(target, call, async (work) => {
             await subscription.handle(event, this.#contexts.command(target, call, work));
             work.inbox(context.contract.name, subscription.consumer, stored.id);
@@ -212,6 +222,11 @@ export class Pipeline implements Calls {
     );
   }
 
+  // What is counted from now on, by a handler that was given up, is written by itself.
+  #writeLateCounts(target: RunnableOperation, call: CallInfo): void {
+    call.counts.close((counters) => void this.#abandoned.track(this.#audit.writeCounts(target, call, counters)));
+  }
+
   async #writeRefusal(target: RunnableOperation, call: CallInfo, input: unknown, error: ArmatureError): Promise<void> {
     const written = (this.#refusals ?? this.#audit).writeRefusal(target, call, input, error);
     // Who has given up waits for nothing more. Who has a transaction open must not wait for another connection.
@@ -220,9 +235,9 @@ export class Pipeline implements Calls {
   }
 
   async #run(target: RunnableOperation, input: unknown, call: CallInfo, seen: { input: unknown }): Promise<unknown> {
-    const args = await this.#admit(target, input, call, (valid) => {
-      seen.input = valid;
-    });
+    const args = this.#validated(target, input, call);
+    seen.input = args;
+    if (!(await this.#allowed(target, call))) throw new Forbidden({ permission: target.operation.permission });
     switch (target.operation.kind) {
       case "query":
         return this.#output(target, await target.handle(args, this.#contexts.query(target, call)));
@@ -233,30 +248,25 @@ export class Pipeline implements Calls {
     }
   }
 
-  // Steps 1 to 3: the deadline, the input, the permission.
-  async #admit(
-    target: RunnableOperation,
-    input: unknown,
-    call: CallInfo,
-    valid?: (input: unknown) => void,
-  ): Promise<unknown> {
-    const { operation } = target;
-    checkAlive(call, target.id, this.#ports.clock.now());
-    const parsed = parse(operation.input, input, `The input of ${target.id}`);
+  // Steps 1 and 2: the deadline, the input.
+  #validated({ id, operation, sharedDefaults }: RunnableOperation, input: unknown, call: CallInfo): unknown {
+    checkAlive(call, id, this.#ports.clock.now());
+    const parsed = parse(operation.input, input, `The input of ${id}`);
     // zod gives every call the same object for what a default holds.
-    const args = target.sharedDefaults ? structuredClone(parsed) : parsed;
+    const args = sharedDefaults ? structuredClone(parsed) : parsed;
     if (!isStorable(args))
       throw new InvalidInput({
-        subject: `The input of ${target.id}`,
+        subject: `The input of ${id}`,
         issues: [{ path: "", message: "holds text with a NUL character or a lone surrogate" }],
       });
-    valid?.(args);
-    if (operation.permission === "internal") {
-      if (call.from !== target.context.contract.name) throw new NotFound({ type: "operation", id: target.id });
-    } else if (!(await this.#ports.authorizer.allows(call.principal, operation.permission))) {
-      throw new Forbidden({ permission: operation.permission });
-    }
     return args;
+  }
+
+  // Step 3: the permission.
+  #allowed({ id, operation, context }: RunnableOperation, call: CallInfo): boolean | Promise<boolean> {
+    if (operation.permission !== "internal") return this.#ports.authorizer.allows(call.principal, operation.permission);
+    if (call.from !== context.contract.name) throw new NotFound({ type: "operation", id });
+    return true;
   }
 
   async #command(target: RunnableOperation, args: unknown, call: CallInfo): Promise<unknown> {
@@ -334,8 +344,8 @@ export class Pipeline implements Calls {
     return overtaken === undefined ? output : replay(overtaken, target);
   }
 
-  #untilGivenUp<T>(target: Target, call: CallInfo, run: (running: CallInfo) => Promise<T>): Promise<T> {
-    return untilGivenUp(this.#ports.clock, this.#abandoned, target.id, call, run);
+  #untilGivenUp<T>(target: Target, call: CallInfo, run: () => Promise<T>): Promise<T> {
+    return untilGivenUp(this.#deadlines, this.#abandoned, target.id, call, run);
   }
 
   #find(id: string, request: CallRequest, kinds: readonly OperationKind[]): RunnableOperation {
@@ -358,8 +368,8 @@ export class Pipeline implements Calls {
   #typed(error: unknown, target: RunnableOperation, call: CallInfo): ArmatureError {
     if (error instanceof ArmatureError && !(error instanceof CorruptData)) return error;
     // What a caller gives as its reason is not an error of ours.
-    if (call.signal.aborted && (error === call.signal.reason || (error as Error | undefined)?.name === "AbortError"))
-      return giveUpReason(call.signal, target.id);
+    if (call.patience.over && (error === call.signal.reason || (error as Error | undefined)?.name === "AbortError"))
+      return call.patience.reason(target.id);
     const { traceId } = call.trace;
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
     this.#ports.logger.error(`${target.id} failed unexpectedly`, {

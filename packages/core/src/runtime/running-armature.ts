@@ -79,10 +79,8 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   let closing: Promise<void> | undefined;
   // How a call gets in from outside; what handlers and relays call is under way already.
   const calls: Pick<Calls, "call" | "stream"> & Pick<Pipeline, "openStream"> = {
-    call: async (id, input, request) => {
-      if (closing !== undefined) throw new ShuttingDown({});
-      return pipeline.call(id, input, request);
-    },
+    call: (id, input, request) =>
+      closing === undefined ? pipeline.call(id, input, request) : Promise.reject(new ShuttingDown({})),
     async *stream(id, input, request) {
       if (closing !== undefined) throw new ShuttingDown({});
       yield* pipeline.stream(id, input, request);

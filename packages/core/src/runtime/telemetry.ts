@@ -2,10 +2,12 @@ import {
   type Attributes,
   type Counter,
   context,
+  createNoopMeter,
   type Histogram,
   isSpanContextValid,
   type Meter,
   metrics,
+  ProxyTracerProvider,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -39,6 +41,8 @@ export type Delivery = "handled" | "handled-before" | "failed" | "parked";
 export class Telemetry {
   readonly #ids: Ids;
   readonly #meter: Meter;
+  /** Whether the host had a meter provider when the application was made. */
+  readonly #metered: boolean;
   readonly #operations: Histogram;
   readonly #commits: Histogram;
   readonly #published: Counter;
@@ -48,6 +52,7 @@ export class Telemetry {
   constructor(ids: Ids) {
     this.#ids = ids;
     this.#meter = metrics.getMeter(SCOPE);
+    this.#metered = this.#meter !== createNoopMeter();
     const seconds = (name: string, description: string, explicitBucketBoundaries = SECONDS) =>
       this.#meter.createHistogram(name, { unit: "s", description, advice: { explicitBucketBoundaries } });
     this.#operations = seconds("armature.operation.duration", "How long calls of operations and consumers took.");
@@ -68,14 +73,15 @@ export class Telemetry {
   }
 
   /**
-   * Runs one call in a span named after its operation. Without an SDK the ids are made here, so that audit rows and
-   * events always have a trace.
+   * Runs one call in a span named after its operation. Where nobody records, neither spans nor metrics, that costs
+   * nothing: the call then makes a trace of its own when it needs one.
    */
-  async call<T>(
+  call<T>(
     target: { readonly id: string; readonly operation: { readonly kind: string } },
     request: CallRequest,
-    run: (trace: Trace) => Promise<T>,
+    run: (trace: Trace | undefined) => Promise<T>,
   ): Promise<T> {
+    if (!this.#metered && !hasTracer()) return run(undefined);
     const { principal, traceparent } = request;
     const { kind } = target.operation;
     const dimensions = { "armature.operation": target.id, "armature.kind": kind };
@@ -107,6 +113,7 @@ export class Telemetry {
 
   /** Commits. A race that was lost is no failure: the call runs again, or says so itself. */
   async commit(store: Pick<Store, "commit">, tenant: string, commit: Commit): Promise<CommitResult> {
+    if (!this.#metered && !hasTracer()) return store.commit(tenant, commit);
     const contexts = commit.parts.map((part) => part.context);
     const events = commit.parts.reduce((sum, part) => sum + part.events.length, 0);
     const attributes = { "armature.tenant": tenant, "armature.contexts": contexts, "armature.commit.events": events };
@@ -176,6 +183,12 @@ export class Telemetry {
 }
 
 const MOST_LINKS = 100;
+
+/** Whether the host has an SDK that records spans. */
+function hasTracer(): boolean {
+  const provider = trace.getTracerProvider();
+  return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(SCOPE) !== undefined;
+}
 
 /** Marks a span as failed with the error's code, and gives the attributes that say so. */
 export function markFailed(span: Span, error: unknown): Attributes {

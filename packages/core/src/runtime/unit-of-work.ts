@@ -21,7 +21,7 @@ import type {
   StoredAggregate,
   StoredEvent,
 } from "../kernel/store.ts";
-import type { CallInfo } from "./call.ts";
+import type { CallInfo } from "./call-info.ts";
 
 interface Tracked {
   readonly ref: AggregateRef;
@@ -284,5 +284,6 @@ export function isStorable(value: unknown): boolean {
   if (typeof value === "string") return !value.includes("\u0000") && value.isWellFormed();
   if (value === null || typeof value !== "object") return true;
   if (Array.isArray(value)) return value.every(isStorable);
-  return Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner));
+  for (const key in value) if (!isStorable(key) || !isStorable((value as Record<string, unknown>)[key])) return false;
+  return true;
 }

@@ -11,7 +11,8 @@ export interface FixedClock extends Clock {
   readonly sleeping: number;
   /**
    * Resolves as soon as at least `count` are asleep who wake within `withinMs` (however late, when absent): what a test
-   * waits for before it advances. Every call under way sleeps until its deadline.
+   * waits for before it advances. One sleeper waits for the earliest deadline of all calls under way, and may still be
+   * there for a turn of the event loop after the last of them.
    */
   untilSleeping(count?: number, withinMs?: number): Promise<void>;
 }
