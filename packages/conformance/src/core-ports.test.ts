@@ -1,5 +1,5 @@
 import { systemClock, systemIds } from "@armature/core";
-import { fixedClock, recordingLogger, sequentialIds } from "@armature/core/testing";
+import { fixedClock, recordingLogger, SeededRandom, seededIds, sequentialIds } from "@armature/core/testing";
 import { clockSuite, idsSuite, loggerSuite } from "./index.ts";
 
 clockSuite("the machine's", () => ({ clock: systemClock() }));
@@ -19,6 +19,12 @@ idsSuite("sequential", sequentialIds, {
     },
     { test: "ids of another day sort by day", reason: "it counts and knows no time" },
   ],
+});
+
+let processes = 0;
+idsSuite("seeded", (clock) => {
+  processes += 1;
+  return seededIds(new SeededRandom(processes), clock);
 });
 
 loggerSuite("recording", () => {

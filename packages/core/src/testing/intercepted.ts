@@ -1,3 +1,5 @@
+import { wrappedPort } from "./wrapped-port.ts";
+
 /** Runs in place of a port's method; `proceed` is the method itself. */
 export type Interception = (proceed: () => Promise<unknown>, args: readonly unknown[]) => unknown;
 
@@ -16,25 +18,13 @@ export interface Intercepted<Port> {
 /** A port whose calls a test can hold, fail and count: `around("commit", async (go) => { await go(); throw … })`. */
 export function intercepted<Port extends object>(port: Port): Intercepted<Port> {
   const interceptions = new Map<string, Interception[]>();
-  const wrap = <T extends object>(target: T, prefix: string): T =>
-    new Proxy(target, {
-      get(_target, key) {
-        const value: unknown = Reflect.get(target, key, target);
-        if (typeof key === "symbol" || value === null || value === undefined) return value;
-        const name = `${prefix}${key}`;
-        if (typeof value === "object") return wrap(value, `${name}.`);
-        if (typeof value !== "function") return value;
-        return (...args: unknown[]) => {
-          const call = (): unknown => value.apply(target, args);
-          return (interceptions.get(name) ?? []).reduce<() => unknown>(
-            (inner, interception) => () => interception(async () => inner(), args),
-            call,
-          )();
-        };
-      },
-    });
   return {
-    port: wrap(port, ""),
+    port: wrappedPort(port, (method, call, args) =>
+      (interceptions.get(method) ?? []).reduce<() => unknown>(
+        (inner, interception) => () => interception(async () => inner(), args),
+        call,
+      )(),
+    ),
     around(method, interception) {
       const present = interceptions.get(method) ?? [];
       interceptions.set(method, [...present, interception]);
