@@ -82,7 +82,12 @@ function scriptComplaint(root: string, fence: Fence): string | undefined {
   const tests = readdirSync(path.join(root, "tests"), { recursive: true, encoding: "utf8" }).filter((each) =>
     each.endsWith(".ts"),
   );
-  const checks = [...tests.map((each) => path.posix.join("tests", each)), "scripts/verify.mjs", ".ci/run"]
+  const checks = [
+    ...tests.map((each) => path.posix.join("tests", each)),
+    "benchmarks/run.test.ts",
+    "scripts/verify.mjs",
+    ".ci/run",
+  ]
     .map((each) => text(root, each))
     .join("\n");
   for (const line of commandsOf(fence)) {
