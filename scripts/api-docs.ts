@@ -26,6 +26,7 @@ const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
     "__class",
     "connectorView",
     "json",
+    "projectionView",
     "providerView",
     "reauthorizationReason",
   ],

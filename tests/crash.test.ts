@@ -70,9 +70,9 @@ describe.each(stores)("killed with -9, on $name", ({ open, skip }) => {
     await victim.order({ do: "callback", query: search });
     return connectorId;
   };
-  const restart = async () => {
+  const restart = async (more: Record<string, string> = {}) => {
     await victim.kill();
-    victim = await Victim.start(env);
+    victim = await Victim.start({ ...env, ...more });
   };
 
   it.skipIf(skip)("after the new token is durable, the connection is still alive", { timeout: 60_000 }, async () => {
@@ -107,6 +107,31 @@ describe.each(stores)("killed with -9, on $name", ({ open, skip }) => {
       expect((refusal as VictimError).code).toBe("connector.needs_reauthorization");
       expect((refusal as VictimError).message).toContain("a token rotation was cut off");
       expect(await victim.order({ do: "status", connectorId })).toBe("needs-reauthorization");
+    },
+  );
+
+  it.skipIf(skip)(
+    "with a credential stored and its connection not noted, the credential goes, and no other",
+    { timeout: 60_000 },
+    async () => {
+      const connectorId = await connect();
+      const secrets = () => victim.order<string[]>({ do: "secrets" });
+      const before = await secrets();
+      expect(before.some((name) => name.includes(connectorId))).toBe(true);
+      await restart({ STOPS_WITH_SECRET: "1" });
+      const { url } = await victim.order<{ url: string }>({ do: "authorize" });
+      const { search } = await walkAuthorization(url, { stopAt: redirectUri });
+      const cut = [{ do: "connect" }, { do: "callback", query: search }].map((order) =>
+        victim.order(order).catch((error: Error) => error.message),
+      );
+      await expect.poll(secrets, { timeout: 20_000 }).toHaveLength(before.length + 2);
+      await restart();
+      expect(await Promise.all(cut)).toEqual(["the process ended", "the process ended"]);
+      expect(await secrets()).toHaveLength(before.length + 2);
+      await restart({ AHEAD_MS: String(11 * 60_000) });
+      await expect.poll(secrets, { timeout: 20_000 }).toEqual(before);
+      await restart();
+      expect(await victim.order({ do: "list", connectorId })).toBe(1);
     },
   );
 

@@ -172,6 +172,19 @@ describe("the check of the documentation", () => {
     ]);
   });
 
+  it("says of a quotation when its file has no such region", () => {
+    const source = "examples/adapter-sqlite/sqlite.ts";
+    const whole = readFileSync(path.join(root, source), "utf8");
+    const region = /\/\/ region entry\n([\s\S]*?)\/\/ endregion/.exec(whole)?.[1];
+    const quoted = (of: string, code: string) =>
+      uncheckedBlocks(root, [parsePage("README.md", `\`\`\`ts of=${of}\n${code}\n\`\`\`\n`), ...pages.slice(1)]).filter(
+        (each) => each.startsWith("README.md:2 "),
+      );
+    expect(quoted(source, region!)).toEqual([]);
+    expect(quoted(source, region!.replace("5_000", "4_000"))).toEqual([`README.md:2 is no region of ${source}`]);
+    expect(quoted("examples/gone.ts", "1;")).toEqual(["README.md:2 quotes examples/gone.ts, which does not exist"]);
+  });
+
   it("runs commands to the first that fails, and ends what they leave running", async () => {
     const text = "```sh run\nsleep 300 & echo $!\necho here\nls no-such-file\necho not reached\n```\n";
     const { code, printed } = await runCommands(root, commandsOn(page(text))!);

@@ -45,6 +45,9 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
       ["account", [{ type: "service", id: key.account }]],
       ["accountType", ["service"]],
       ["accountId", [key.account]],
+      ["context", ["bells", "identity"]],
+      ["consumer", ["bells.greet"]],
+      ["since", ["2026-01-01T00:00:00.000Z"]],
     ]);
     const tally = { statuses: new Map<number, number>(), succeeded: new Map<string, number>(), slowest: 0 };
     const bad: string[] = [];
@@ -55,6 +58,7 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
     const round = 40;
     for (let seed = SEED; begun < REQUESTS; seed += 1) {
       seen.set("connectorId", [...(seen.get("connectorId") ?? []).slice(-10), ...(await serving.connectors())]);
+      seen.set("key", [...(await serving.scheduled())]);
       const inOrder = operations.flatMap((operation) =>
         fc.sample(requestsOf(operation, seen), { numRuns: round, seed }),
       );

@@ -10,6 +10,9 @@ import {
   connectorActions,
   createArmature,
   defineConnector,
+  defineContext,
+  defineContract,
+  defineProjection,
   type EventBus,
   type HttpClient,
   type Ids,
@@ -24,6 +27,7 @@ import { inMemory } from "@armature/core/in-memory";
 import { ordersContext } from "@armature-examples/own-context";
 import { expect, it } from "vitest";
 import { z } from "zod";
+import { OrderPlaced, orders } from "../examples/own-context/contract.ts";
 
 /** Ports of a host's own. Each notes that it was used; what would be ours in their place throws. */
 function hostPorts() {
@@ -48,13 +52,20 @@ function hostPorts() {
     events: (...args) => inner.events(...args),
     audit: (...args) => inner.audit(...args),
     counters: (...args) => inner.counters(...args),
+    rows: (...args) => inner.rows(...args),
+    row: (...args) => inner.row(...args),
+    projections: inner.projections,
+    scheduled: (...args) => inner.scheduled(...args),
+    deadLetters: (...args) => inner.deadLetters(...args),
     outbox: inner.outbox,
+    timers: inner.timers,
     log: inner.log,
     // Sealed secrets would be kept here.
     records: { get: refuse("records"), put: refuse("records"), delete: refuse("records"), list: refuse("records") },
     lease: { acquire: refuse("the lease") },
     embedded: true,
     lasting: false,
+    prune: (...args) => inner.prune(...args),
     ping: () => inner.ping(),
     close: () => inner.close(),
   };
@@ -174,6 +185,19 @@ function hostPorts() {
   return { ports, used, published, kept, answers, buckets, asked, lines, sent };
 }
 
+/** Whoever follows events does so under a lease. */
+const followingContext = defineContext(defineContract("following", {}, { events: [] }), {
+  dependsOn: [orders],
+  handlers: {},
+  projections: [
+    defineProjection("placed", {
+      row: z.object({ customer: z.string() }),
+      index: [],
+      events: (on) => [on(OrderPlaced, (event, rows) => rows.put(event.aggregateId, { customer: "known" }))],
+    }),
+  ],
+});
+
 const oracle = defineConnector({
   id: "oracle",
   name: "Oracle",
@@ -193,7 +217,7 @@ const oracle = defineConnector({
 
 it("every port can be the host's own, and then none of ours is used", async () => {
   const { ports, used, published, kept, answers, buckets, asked, lines, sent } = hostPorts();
-  const app = await createArmature({ ...ports, connectors: [oracle], contexts: [ordersContext] });
+  const app = await createArmature({ ...ports, connectors: [oracle], contexts: [ordersContext, followingContext] });
   const acme = app.as({ tenant: "acme", user: "ann" });
   app.on("committed", () => {
     throw new Error("for the log");

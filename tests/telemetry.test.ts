@@ -1,12 +1,15 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createArmature } from "@armature/core";
+import { inMemory } from "@armature/core/in-memory";
 import { startServer } from "@armature/server-express";
 import { type Attributes, context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { describe, expect, test, vi } from "vitest";
 import { benchOn } from "./scenarios/bench.ts";
 import { lab as labOfTests } from "./scenarios/lab.ts";
 import { inMemoryPlace } from "./scenarios/place.ts";
+import { salesContext } from "./scenarios/sales.ts";
 import { recordMetrics, recordSpans } from "./scenarios/spans.ts";
 
 const spans = recordSpans();
@@ -203,6 +206,22 @@ describe("with OpenTelemetry's SDK in the host", () => {
     await app.close();
     await waiting();
     expect(size.mock.calls).toHaveLength(looks);
+  });
+
+  test("a projection's lag is the number of events behind the rows that are read", async () => {
+    const app = await createArmature({ store: inMemory(), contexts: [salesContext()], authorizer: () => true });
+    const lag = async () =>
+      (await metrics.points("armature.projection.lag", { "armature.projection": "sales.by_customer" })).at(-1)?.value;
+    const operator = app.as({ tenant: "host", system: "operator" }).projections;
+    await app.settled();
+    expect(await lag()).toBe(0);
+    await operator.pause({ projection: "sales.by_customer" });
+    for (const amount of [1, 2]) await app.as({ tenant: "acme", user: "ann" }).sales.make({ customer: "bo", amount });
+    expect(await lag()).toBe(2);
+    await operator.resume({ projection: "sales.by_customer" });
+    await app.settled();
+    expect(await lag()).toBe(0);
+    await app.close();
   });
 
   test("a refusal marks its span with the error's code", async () => {

@@ -5,16 +5,22 @@ import {
   apiKey as apiKeyAuth,
   basic,
   clientCredentials,
+  command,
   connectorAction,
   createArmature,
   defineConnector,
+  defineContext,
+  defineContract,
   Forbidden,
+  identity,
   NotFound,
   oauth2,
   type Principal,
   type PrincipalInput,
   Unauthenticated,
+  UserCreated,
 } from "@armature/core";
+import { recordingLogger } from "@armature/core/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
@@ -26,6 +32,7 @@ interface Acme {
   readonly state: string;
   readonly keyId: string;
   readonly keyHash: string;
+  readonly letter: { readonly context: string; readonly consumer: string; readonly messageId: string };
 }
 
 /** What another tenant hears that names it: an error, an empty list, or nothing but its own. */
@@ -118,10 +125,29 @@ const samples: Readonly<Record<string, Sample>> = {
   },
   "identity.grantsOf": { input: () => ({ account }), answer: "empty", system: true },
 
+  // Projections hold rows of all tenants: who manages them is nobody's tenant.
+  "projections.list": { input: () => ({}), answer: "own", system: true },
+  "projections.pause": { input: () => ({ projection: "acme.any" }), answer: notFound, system: true },
+  "projections.resume": { input: () => ({ projection: "acme.any" }), answer: notFound, system: true },
+  "projections.rebuild": { input: () => ({ projection: "acme.any" }), answer: notFound, system: true },
+
   "secrets.put": { input: () => ({ name: "acme-smtp", value: "globex-value" }), answer: "own" },
   "secrets.list": { input: () => ({}), answer: "empty" },
   "secrets.delete": { input: () => ({ name: "acme-smtp" }), answer: notFound },
   "secrets.reveal": { input: () => ({ name: "acme-smtp" }), answer: notFound },
+
+  "bells.ringDaily": { input: () => ({ key: "acme-bell" }), answer: "own" },
+
+  "delivery.listDeadLetters": { input: () => ({}), answer: "empty" },
+  "delivery.getDeadLetter": { input: ({ letter }) => letter, answer: notFound },
+  "delivery.retryDeadLetter": { input: ({ letter }) => letter, answer: notFound },
+  "delivery.skipDeadLetter": { input: ({ letter }) => ({ ...letter, reason: "It is not ours." }), answer: notFound },
+  "delivery.redeliver": {
+    input: ({ letter: { context, consumer } }) => ({ context, consumer, since: "2020-01-01T00:00:00.000Z" }),
+    answer: "own",
+  },
+  "delivery.listScheduled": { input: () => ({}), answer: "empty" },
+  "delivery.cancelScheduled": { input: () => ({ context: "bells", key: "acme-bell" }), answer: notFound },
 
   "audit.list": { input: () => ({ actor: "acme-ann" }), answer: "empty" },
   "audit.events": {
@@ -155,6 +181,29 @@ const crm = defineConnector({
       output: z.object({}),
       run: async () => ({}),
     }),
+  },
+});
+
+/** A host's context that has something scheduled. */
+const bells = defineContract("bells", {
+  ring: command({ input: z.strictObject({}), permission: "internal", summary: "Rings." }),
+  ringDaily: command({
+    input: z.strictObject({ key: z.string() }),
+    permission: "bells:write",
+    summary: "Has it ring every day.",
+  }),
+});
+const bellsContext = defineContext(bells, {
+  dependsOn: [identity],
+  // What cannot be handled is parked.
+  subscriptions: (on) => [
+    on(UserCreated, { consumer: "bells.greet" }, async () => {
+      throw new Error("out of order");
+    }),
+  ],
+  handlers: {
+    ring: () => undefined,
+    ringDaily: ({ key }, ctx) => ctx.schedule(key, bells, "ring", {}, { cron: "0 9 * * *" }),
   },
 });
 
@@ -201,6 +250,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       },
       relay: false,
       allowSecretReveal: true,
+      contexts: [bellsContext],
     });
     await app.migrate();
     await createTenant("acme", "Acme Incorporated");
@@ -213,7 +263,20 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     const begun = await connectors.authorize({ provider: "crm", redirectUri: "https://host.example/back" });
     const state = new URL(begun.url).searchParams.get("state")!;
     const keyHash = createHash("sha256").update(key).digest("hex");
-    acme = { connectorId, state, keyId, keyHash };
+    await app.call("bells.ringDaily", { key: "acme-bell" }, { principal: owner("acme") });
+    const relaying = await createArmature({
+      store: await place.open(),
+      keyEncryptionKey,
+      connectors: [crm],
+      contexts: [bellsContext],
+      relay: { maxAttempts: 1 },
+      logger: recordingLogger(),
+    });
+    await relaying.settled();
+    await relaying.close();
+    const [parked] = (await app.as(owner("acme")).delivery.listDeadLetters()).items;
+    const letter = { context: parked!.context, consumer: parked!.consumer, messageId: parked!.messageId };
+    acme = { letter, connectorId, state, keyId, keyHash };
   });
   afterAll(async () => {
     await app?.close();
@@ -222,7 +285,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   /** All that can be seen of acme by its owner. */
   const everythingOfAcme = async () => {
-    const { identity, secrets, connectors, audit } = app.as(owner("acme"));
+    const { identity, secrets, connectors, audit, delivery } = app.as(owner("acme"));
     return JSON.stringify([
       await identity.getTenant(),
       await identity.listUsers(),
@@ -232,6 +295,8 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       await secrets.reveal({ name: "acme-smtp" }),
       await connectors.list(),
       (await audit.events({ limit: 200 })).items,
+      await delivery.listScheduled(),
+      await delivery.listDeadLetters(),
     ]);
   };
 
@@ -245,7 +310,15 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     const reading = ["connectors.get", "identity.getUser", "identity.getServiceAccount", "secrets.reveal"];
     for (const id of reading) await expect(call(id, owner("acme")), id).resolves.toBeDefined();
     expect(await call("identity.grantsOf", system("acme"))).toEqual({ permissions: expect.arrayContaining(["*"]) });
-    for (const id of ["identity.listApiKeys", "audit.list", "audit.events", "audit.export", "audit.exportEvents"])
+    for (const id of [
+      "delivery.listDeadLetters",
+      "delivery.listScheduled",
+      "identity.listApiKeys",
+      "audit.list",
+      "audit.events",
+      "audit.export",
+      "audit.exportEvents",
+    ])
       expect(((await call(id, owner("acme"))) as { items: unknown[] }).items, id).not.toEqual([]);
     const mine = call("connectors.completeAuthorization", owner("acme"));
     await expect(mine).rejects.not.toMatchObject({ code: AuthorizationInvalid.code });
@@ -274,6 +347,13 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     }
     expect(await everythingOfAcme()).toBe(before);
   });
+
+  test.each(Object.keys(samples).filter((id) => samples[id]!.system))(
+    "%s is for the system alone: no owner holds its permission",
+    async (id) => {
+      await expect(call(id, owner("acme"))).rejects.toMatchObject({ code: Forbidden.code });
+    },
+  );
 
   test.each(Object.keys(samples))("%s, asked without its permission, is forbidden and changes nothing", async (id) => {
     const other = await globex();

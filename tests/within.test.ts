@@ -4,8 +4,11 @@ import { once } from "node:events";
 import { pglite, postgres } from "@armature/adapter-postgres";
 import {
   type Armature,
+  command,
   createArmature,
   DeadlineExceeded,
+  defineContext,
+  defineContract,
   type EventBus,
   Forbidden,
   HostTransactionUnsupported,
@@ -19,8 +22,9 @@ import {
 } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { ordersContext } from "@armature-examples/own-context";
-import type { Pool, PoolClient } from "pg";
+import { Pool, type PoolClient } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
 import {
   dropAll,
   type FreshDatabase,
@@ -28,7 +32,18 @@ import {
   withoutServer,
 } from "../packages/adapter-postgres/src/fresh-database.ts";
 
-type App = Armature<[typeof ordersContext]>;
+const bells = defineContract("bells", {
+  ring: command({ input: z.strictObject({}), permission: "internal", summary: "Rings." }),
+  ringSoon: command({ input: z.strictObject({}), permission: "bells:write", summary: "Has it ring in a moment." }),
+});
+const bellsContext = defineContext(bells, {
+  handlers: {
+    ring: () => undefined,
+    ringSoon: (_input, ctx) => void ctx.send(bells, "ring", {}, { afterMs: 50 }),
+  },
+});
+
+type App = Armature<[typeof ordersContext, typeof bellsContext]>;
 
 const ann = { tenant: "acme", user: "ann" };
 const eve = { tenant: "other", user: "eve" };
@@ -60,7 +75,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
         appRole: `${database.name}_app`,
         hostRoles: [`${database.name}_shop`],
       }),
-      contexts: [ordersContext],
+      contexts: [ordersContext, bellsContext],
       keyEncryptionKey,
       authorizer: () => true,
       bus,
@@ -161,6 +176,28 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
     expect(heard).toHaveLength(1);
     expect(published.filter((each) => each.includes(orderId))).toEqual([]);
     expect(published.filter((each) => each.includes(second.orderId))).toHaveLength(1);
+  });
+
+  it("what it schedules waits for the host's commit, and can be seen and called off inside", async () => {
+    const { delivery, audit } = app.as(ann);
+    const rings = async () => (await audit.list({ operation: "bells.ring" })).items.length;
+    await transaction("ROLLBACK", (client) => app.as(ann).within(client, (acme) => acme.bells.ringSoon({})));
+    await transaction("COMMIT", async (client) => {
+      await app.as(ann).within(client, async (acme) => {
+        await acme.bells.ringSoon({});
+        await acme.bells.ringSoon({});
+        const [first] = (await acme.delivery.listScheduled()).items;
+        await acme.delivery.cancelScheduled({ context: "bells", key: first!.key });
+        expect((await acme.delivery.listScheduled()).items).toHaveLength(1);
+      });
+      expect((await delivery.listScheduled()).items).toEqual([]);
+    });
+    const told = () => heard.find(({ contexts }) => contexts.includes("delivery"));
+    await expect
+      .poll(told, { timeout: 10_000 })
+      .toMatchObject({ contexts: ["bells", "delivery"], dueAt: expect.any(Number) });
+    await expect.poll(rings, { timeout: 10_000 }).toBe(1);
+    expect((await delivery.listScheduled()).items).toEqual([]);
   });
 
   it("reads see what the transaction has written, and nobody else does", async () => {
@@ -386,7 +423,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
           appRole: `${database.name}_app`,
           hostRoles: [`${database.name}_stranger`],
         }),
-        contexts: [ordersContext],
+        contexts: [ordersContext, bellsContext],
         keyEncryptionKey,
         relay: false,
       });
@@ -394,7 +431,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       await told.close();
       expect(await app.pendingMigration()).toEqual([]);
       // Nor may one that it was told of do what the relay does, or see a row.
-      await expect(shop.query("SELECT orders.outbox_read(NULL, 10)")).rejects.toMatchObject({ code: "42501" });
+      await expect(shop.query("SELECT orders.outbox_size(NULL)")).rejects.toMatchObject({ code: "42501" });
       await expect(shop.query("SELECT * FROM orders.events")).rejects.toMatchObject({ code: "42501" });
     });
 
@@ -464,10 +501,11 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       .as(setup)
       .identity.createUser({ userId: "ann", name: "Ann", email: "ann@acme.example", roles: ["owner"] });
     // The store's own pool is the one that is exhausted.
-    const all = await Promise.all(Array.from({ length: 20 }, () => own.connect()));
+    const small = new Pool({ connectionString: own.options.connectionString, max: 3 });
+    const all = await Promise.all(Array.from({ length: 3 }, () => small.connect()));
     const byRoles = await createArmature({
-      store: postgres({ pool: own, rolePrefix: database.name }),
-      contexts: [ordersContext],
+      store: postgres({ pool: small, rolePrefix: database.name }),
+      contexts: [ordersContext, bellsContext],
       keyEncryptionKey,
       relay: false,
     });
@@ -486,6 +524,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       for (const client of all) client.release();
     }
     await byRoles.close();
+    await small.end();
   });
 
   describe("permissions", () => {
@@ -493,7 +532,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
     beforeAll(async () => {
       byRoles = await createArmature({
         store: postgres({ pool: own, rolePrefix: database.name }),
-        contexts: [ordersContext],
+        contexts: [ordersContext, bellsContext],
         keyEncryptionKey,
         relay: false,
       });

@@ -4,14 +4,14 @@ import type { Exceptions } from "./check.ts";
 export const exceptions: Exceptions = {
   layout: {
     longFiles: {
-      "packages/core/src/kernel/store.ts": "the whole Store port, with the rows that cross it, on one page",
+      "packages/core/src/index.ts": "every public name of core, one by one",
       "packages/core/src/contexts/identity/contract.ts": "all that other contexts may know of identity, on one page",
       "packages/core/src/contexts/connectors/contract.ts":
         "all that other contexts may know of connectors, on one page",
       "packages/core/src/contexts/connectors/context.ts":
         "the handlers of every operation of one context, in its order",
       "packages/core/src/runtime/pipeline.ts": "the one way of every call: its steps are read together or not at all",
-      "packages/core/src/runtime/relay.ts": "one loop over an outbox, and everything that can happen to an entry of it",
+      "packages/core/src/runtime/relay.ts": "one loop over an outbox: what is read, worked on and settled, and when",
       "examples/demo/demo.ts": "a story told from top to bottom, as its reader watches it",
     },
     domainNames: {

@@ -1,21 +1,28 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
 const reply = z.object({
   id: z.number(),
   value: z.unknown().optional(),
-  error: z.object({ code: z.string(), message: z.string() }).loose().optional(),
+  error: z
+    .object({ code: z.string(), kind: z.string().default("internal"), message: z.string() })
+    .loose()
+    .optional(),
 });
+
+/** What a process says without being asked. */
+const note = z.object({ note: z.unknown() });
 
 /** What the victim answered an order with, when it was an error. */
 export class VictimError extends Error {
   readonly code: string;
+  readonly kind: string;
 
-  constructor(error: { readonly code: string; readonly message: string }) {
+  constructor(error: { readonly code: string; readonly kind: string; readonly message: string }) {
     super(error.message);
     this.code = error.code;
+    this.kind = error.kind;
   }
 }
 
@@ -23,30 +30,42 @@ export class VictimError extends Error {
 export class Victim {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  /** Resolves when it has ended, whoever ended it. */
+  readonly ended: Promise<void>;
   #next = 1;
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, heard: (note: unknown) => void) {
     this.#child = child;
     child.on("message", (message) => {
+      const told = note.safeParse(message);
+      if (told.success) return heard(told.data.note);
       const { id, value, error } = reply.parse(message);
       const order = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error !== undefined) order?.reject(new VictimError(error));
       else order?.resolve(value);
     });
-    child.once("exit", () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error("the process ended"));
-      this.#waiting.clear();
+    this.ended = new Promise((resolve) => {
+      child.once("exit", () => {
+        for (const { reject } of this.#waiting.values()) reject(new Error("the process ended"));
+        this.#waiting.clear();
+        resolve();
+      });
     });
   }
 
-  static async start(env: Readonly<Record<string, string>>): Promise<Victim> {
-    const child = fork(fileURLToPath(new URL("victim.ts", import.meta.url)), {
+  /** @param heard what the process says as `{ note }`, without being asked */
+  static async start(
+    env: Readonly<Record<string, string>>,
+    program = new URL("victim.ts", import.meta.url),
+    heard: (note: unknown) => void = () => undefined,
+  ): Promise<Victim> {
+    const child = fork(fileURLToPath(program), {
       execArgv: ["--conditions=@armature/source"],
       env: { ...process.env, ...env },
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
-    const victim = new Victim(child);
+    const victim = new Victim(child, heard);
     await new Promise((resolve, reject) => victim.#waiting.set(0, { resolve, reject }));
     return victim;
   }
@@ -57,13 +76,16 @@ export class Victim {
     this.#next += 1;
     return new Promise<unknown>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#child.send({ ...what, id });
+      this.#child.send({ ...what, id }, (error) => {
+        // It died before its end was noticed.
+        if (error === null || !this.#waiting.delete(id)) return;
+        reject(new Error("the process ended"));
+      });
     }) as Promise<T>;
   }
 
   async kill(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill("SIGKILL");
-    await once(this.#child, "exit");
+    await this.ended;
   }
 }

@@ -20,6 +20,7 @@ export const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
  * - `sh run`, `sh run repository`: run, all of a page as one script
  * - `sh install`: `npm install` of what a package's page says, which the tests of the packages do
  * - `sh scripts`: scripts of package.json that the checks of this repository or a test run
+ * - `… of=FILE`: a region of FILE, `// region NAME` to `// endregion NAME`, word by word whatever its indentation
  * - `… in=FILE`: FILE is a test that reads this page, or holds each of the block's lines
  * - `text tree`: every path is there; `text drawing`: for the eye alone
  */
@@ -61,6 +62,8 @@ function complaint(
     const gone = treePaths(fence.code).find((each) => !existsSync(path.join(root, each)));
     return gone === undefined ? undefined : `draws ${gone}, which does not exist`;
   }
+  const source = /^[a-z]+ of=(\S+)$/.exec(info)?.[1];
+  if (source !== undefined) return quoteComplaint(root, source, fence);
   const test = /^[a-z]+ in=(\S+\.test\.ts)$/.exec(info)?.[1];
   if (test === undefined) return `is a block "${info}" that nothing checks: see tests/docs/blocks.ts`;
   if (!existsSync(path.join(root, test))) return `names ${test}, which does not exist`;
@@ -68,6 +71,21 @@ function complaint(
   if (text(root, test).includes(page.file) || text(root, test).includes(`"${relative}"`)) return;
   const missing = commandsOf(fence).find((line) => !text(root, test).includes(line));
   return missing === undefined ? undefined : `says what ${test} does not hold: ${missing}`;
+}
+
+/** A quotation is a whole region between `// region NAME` and `// endregion NAME`, so that nothing is left out of it unseen. */
+function quoteComplaint(root: string, source: string, { code }: Pick<Fence, "code">): string | undefined {
+  if (!existsSync(path.join(root, source))) return `quotes ${source}, which does not exist`;
+  const regions = [...text(root, source).matchAll(/^ *\/\/ region (.+)\n([\s\S]*?)^ *\/\/ endregion \1$/gm)];
+  const wanted = flush(code);
+  return regions.some(([, , region]) => flush(region!) === wanted) ? undefined : `is no region of ${source}`;
+}
+
+/** Without the indentation that all lines have. */
+function flush(code: string): string {
+  const lines = code.replace(/^\n+|\s+$/g, "").split("\n");
+  const indent = Math.min(...lines.filter((line) => line !== "").map((line) => line.search(/\S/)));
+  return lines.map((line) => line.slice(indent)).join("\n");
 }
 
 /** Lines without comments and empty ones. */

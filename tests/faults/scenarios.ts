@@ -1,11 +1,21 @@
 import assert from "node:assert/strict";
-import type { ContextDefinition } from "@armature/core";
-import { defineFaultScenario, type FaultScenario, type FaultStep, type Settled } from "@armature/core/testing";
 import {
+  type ContextDefinition,
+  defineContext,
+  defineContract,
+  defineProjection,
+  ProjectionRebuilding,
+  query,
+} from "@armature/core";
+import { defineFaultScenario, type FaultScenario, type FaultStep, type Settled } from "@armature/core/testing";
+import { z } from "zod";
+import {
+  Added,
   type Desk,
   deskContext,
   type Lab,
   type Ledger,
+  lab,
   labContext,
   ledgerContext,
   noteDown,
@@ -74,6 +84,21 @@ const sentCommands = defineFaultScenario({
       name: "tell too much",
       run: async ({ random, call }) => {
         await call("desk.tell", { noteId: "telling", counterId: random.pick(COUNTERS), by: 600 });
+      },
+    },
+  ],
+  invariants: noted,
+});
+
+const delayedCommands = defineFaultScenario({
+  name: "delayed-commands",
+  contexts,
+  steps: [
+    {
+      name: "tell later",
+      run: async ({ random, call }) => {
+        const input = { noteId: "telling", counterId: random.pick(COUNTERS), afterMs: random.int(0, 10_000) };
+        await call("desk.tell", input);
       },
     },
   ],
@@ -170,11 +195,70 @@ const deadLetters = defineFaultScenario({
   invariants: noted,
 });
 
+/** What was noted at each counter, made of events: in a context of its own, that only reads. */
+function historyContext() {
+  const Notes = defineProjection("notes", {
+    row: z.object({ notes: z.array(z.string()) }),
+    events: (on) => [
+      on(Added, async ({ data: { counterId, note } }, rows) => {
+        const { notes } = (await rows.get(counterId)) ?? { notes: [] };
+        rows.put(counterId, { notes: [...notes, note] });
+      }),
+    ],
+  });
+  const history = defineContract("history", {
+    of: query({
+      input: z.strictObject({ counterId: z.string() }),
+      output: z.object({ notes: z.array(z.string()) }),
+      permission: "history:read",
+      summary: "Shows what was noted.",
+    }),
+  });
+  return defineContext(history, {
+    dependsOn: [lab],
+    projections: [Notes],
+    handlers: { of: async ({ counterId }, ctx) => (await ctx.tryLoad(Notes, counterId)) ?? { notes: [] } },
+  });
+}
+
+const projections = defineFaultScenario({
+  name: "projections",
+  contexts: () => [labContext(), historyContext()] as const,
+  steps: [add],
+  consumers: [
+    {
+      // Somebody has the rows made again now and then, in the middle of everything.
+      group: "operator",
+      sources: ["/contexts/lab"],
+      handle: async ({ sequence }, call) => {
+        if (sequence % 4 !== 0) return;
+        await call("projections.rebuild", { projection: "history.notes" }).catch((error: unknown) => {
+          if (!(error instanceof ProjectionRebuilding)) throw error;
+        });
+      },
+    },
+  ],
+  invariants: {
+    "the projection shows the history, in its order and once": async (settled) => {
+      for (const tenant of settled.tenants) {
+        const added = settled.events(tenant).filter(({ type }) => type === "counter.added");
+        for (const [counterId, history] of Map.groupBy(added, ({ aggregateId }) => aggregateId)) {
+          const { notes } = await settled.as(tenant).history.of({ counterId });
+          const expected = history.map(({ data }) => data["note"]);
+          assert.deepEqual(notes, expected, `other things were noted of ${counterId} of ${tenant}`);
+        }
+      }
+    },
+  },
+});
+
 /** What this repository runs its own contexts with. */
 export const scenarios: readonly FaultScenario[] = [
   subscriptions,
   sentCommands,
+  delayedCommands,
   busConsumers,
   manyAggregates,
   deadLetters,
+  projections,
 ].map((scenario) => scenario as unknown as FaultScenario);

@@ -9,10 +9,15 @@ import {
   apiKey,
   basic,
   clientCredentials,
+  command,
   connectorAction,
   createArmature,
   defineConnector,
+  defineContext,
+  defineContract,
+  identity,
   type Logger,
+  ServiceAccountCreated,
   systemClock,
 } from "@armature/core";
 import { InMemoryRateLimiter } from "@armature/core/in-memory";
@@ -20,11 +25,12 @@ import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
 
-export type Ask = { readonly ask: "key" | "connectors" | "memory" | "close" };
+export type Ask = { readonly ask: "key" | "connectors" | "scheduled" | "memory" | "close" };
 export type Told =
   | { readonly told: "ready"; readonly origin: string }
   | { readonly told: "key"; readonly key: string; readonly account: string }
   | { readonly told: "connectors"; readonly ids: readonly string[] }
+  | { readonly told: "scheduled"; readonly keys: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
   | { readonly told: "closed"; readonly begun: number; readonly answered: number; readonly cut: number }
   | { readonly told: "failed"; readonly message: string };
@@ -43,6 +49,30 @@ const provider = createServer((request, response) => {
 }).listen(0, "127.0.0.1");
 await once(provider, "listening");
 const providerOrigin = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+
+// Something to be called off.
+const bells = defineContract("bells", {
+  ring: command({ input: z.strictObject({}), permission: "internal", summary: "Rings." }),
+  ringLater: command({
+    input: z.strictObject({}),
+    output: z.object({ key: z.string() }),
+    permission: "bells:write",
+    summary: "Has it ring in an hour.",
+  }),
+});
+const bellsContext = defineContext(bells, {
+  dependsOn: [identity],
+  // What cannot be handled is parked, for somebody to decide about.
+  subscriptions: (on) => [
+    on(ServiceAccountCreated, { consumer: "bells.greet" }, async () => {
+      throw new Error("out of order");
+    }),
+  ],
+  handlers: {
+    ring: () => undefined,
+    ringLater: (_input, ctx) => ({ key: ctx.send(bells, "ring", {}, { afterMs: 3_600_000 }) }),
+  },
+});
 
 const contact = z.object({ id: z.string(), name: z.string() });
 const crm = defineConnector({
@@ -74,12 +104,15 @@ const crm = defineConnector({
   },
 });
 
+const PARKED = "An event is parked until somebody looks at it";
 // Whatever is an error of ours fails the test.
 const logger: Logger = {
   debug() {},
   info() {},
   warn() {},
-  error: (message, fields) => tell({ told: "failed", message: `${message} ${JSON.stringify(fields)}` }),
+  error: (message, fields) => {
+    if (message !== PARKED) tell({ told: "failed", message: `${message} ${JSON.stringify(fields)}` });
+  },
 };
 
 const { DATABASE_URL } = process.env;
@@ -89,7 +122,9 @@ const app = await createArmature({
   store,
   keyEncryptionKey: Buffer.alloc(32, 7).toString("base64"),
   connectors: [crm],
+  contexts: [bellsContext],
   allowedOrigins: [providerOrigin],
+  relay: { maxAttempts: 1 },
   logger,
   allowSecretReveal: true,
   oauthRedirectUri: "https://host.example/oauth/callback",
@@ -149,12 +184,20 @@ process.on("message", async ({ ask }: Ask) => {
       tell({ told: "connectors", ids: connected.map(({ id }) => id) });
       break;
     }
+    case "scheduled": {
+      const { key } = (await app.call("bells.ringLater", {}, { principal: { tenant, system: "fuzz" } })) as {
+        readonly key: string;
+      };
+      tell({ told: "scheduled", keys: [key] });
+      break;
+    }
     case "memory": {
       collect();
       collect();
       const { heapUsed, rss } = process.memoryUsage();
       let waiting = 0;
-      for (const context of ["identity", "connectors", "secrets", "audit"]) waiting += await store.outbox.size(context);
+      for (const context of ["identity", "connectors", "secrets", "audit", "delivery", "bells"])
+        waiting += await store.outbox.size(context);
       tell({ told: "memory", heapUsed, rss, waiting });
       break;
     }

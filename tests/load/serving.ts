@@ -48,6 +48,11 @@ export class Serving {
     return (await this.#ask("connectors")).ids;
   }
 
+  /** Keys of commands of the context "bells" that have just been scheduled. */
+  async scheduled(): Promise<readonly string[]> {
+    return (await this.#ask("scheduled")).keys;
+  }
+
   /** What it holds after a collection of garbage, in bytes, and how many messages wait in its outboxes. */
   async memory(): Promise<Answer<"memory">> {
     return this.#ask("memory");

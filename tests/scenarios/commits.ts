@@ -1,4 +1,4 @@
-import { Forbidden, NotFound, type SentCommand } from "@armature/core";
+import { everyPartition, Forbidden, NotFound, type SentCommand } from "@armature/core";
 import { fixedClock, intercepted } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
 import { benchOn } from "./bench.ts";
@@ -132,7 +132,7 @@ export function commitScenarios(kind: PlaceKind): void {
     test("runs once also when its process dies after it ran and before that was noted", async () => {
       const tenant = bench.tenant();
       const store = intercepted(await bench.place.open());
-      store.around("outbox.remove", async () => {
+      store.around("outbox.settle", async () => {
         throw new Error("the process died");
       });
       const first = await bench.start({ store: store.port });
@@ -210,13 +210,15 @@ export function commitScenarios(kind: PlaceKind): void {
       await store.commit(tenant, { parts: [part] });
       const app = await bench.start();
       await app.settled();
-      const waiting = await store.outbox.read("desk", { limit: 10 });
+      const waiting = await store.outbox.read("desk", {
+        cursors: everyPartition,
+        limit: 10,
+      });
       expect(waiting.map(({ failures }) => failures.map(({ attempts }) => attempts))).toEqual([[1]]);
       await app.close();
-      await store.outbox.remove(
-        "desk",
-        waiting.map(({ position }) => position),
-      );
+      const { claims } = await store.outbox.claim("desk", { member: "test", ttlMs: 1, now: Date.now() });
+      await store.outbox.settle("desk", claims, { published: [], finished: waiting });
+      await store.outbox.leave("desk", "test");
     });
 
     test("with text that cannot be stored is the sender's defect: nothing is committed", async () => {
@@ -235,7 +237,7 @@ export function commitScenarios(kind: PlaceKind): void {
       await app.settled();
       await expect(desk.read({ noteId: "of-c" })).rejects.toThrow(NotFound);
       const { store } = bench.place;
-      const { items } = await store.outbox.deadLetters({ tenant, context: "lab" }, { limit: 10 });
+      const { items } = await store.deadLetters({ tenant, context: "lab" }, { limit: 10 });
       expect(items.map(({ consumer }) => consumer)).toEqual(["desk.first"]);
     });
 

@@ -281,10 +281,34 @@ const deskContract = defineContract(
       target: "noteId",
     }),
     tell: command({
-      input: z.strictObject({ noteId: counterId, counterId, by: z.int().default(1) }),
+      input: z.strictObject({ noteId: counterId, counterId, by: z.int().default(1), afterMs: z.int().optional() }),
       permission: "desk:write",
       summary: "Writes a note, and has a counter count afterwards.",
       target: "noteId",
+    }),
+    remind: command({
+      input: z.strictObject({ counterId, by: z.int().default(1), at: text }),
+      output: z.object({ key: text }),
+      permission: "desk:write",
+      summary: "Has a counter count at a time.",
+    }),
+    repeat: command({
+      input: z.strictObject({
+        key: text,
+        counterId,
+        by: z.int().default(1),
+        cron: text.optional(),
+        timeZone: text.optional(),
+        everyMs: z.number().optional(),
+        fail: z.boolean().default(false),
+      }),
+      permission: "desk:write",
+      summary: "Has a counter count again and again.",
+    }),
+    stop: command({
+      input: z.strictObject({ key: text }),
+      permission: "desk:write",
+      summary: "Ends what was scheduled.",
     }),
     have: command({
       input: z.strictObject({ noteId: counterId, text }),
@@ -335,10 +359,20 @@ export function deskContext(on: { readonly first?: OnAdded; readonly second?: On
           else await booking;
         }
       },
-      tell: async ({ noteId, counterId: id, by }, ctx) => {
+      tell: async ({ noteId, counterId: id, by, afterMs }, ctx) => {
         await write(ctx, noteId, "told");
-        ctx.send(lab, "add", { counterId: id, by, note: "told" });
+        const delay = afterMs === undefined ? undefined : { afterMs };
+        ctx.send(lab, "add", { counterId: id, by, note: "told" }, delay);
       },
+      remind: async ({ counterId: id, by, at }, ctx) => ({
+        key: ctx.send(lab, "add", { counterId: id, by, note: "reminded" }, { at }),
+      }),
+      repeat: async ({ key, counterId: id, by, fail, cron, timeZone, everyMs = 0 }, ctx) => {
+        const recurrence = cron === undefined ? { everyMs } : { cron, timeZone };
+        ctx.schedule(key, lab, "add", { counterId: id, by, note: "repeated" }, recurrence);
+        if (fail) throw new LedgerClosed({ entryId: key });
+      },
+      stop: async ({ key }, ctx) => ctx.unschedule(key),
       have: async ({ noteId, text: said }, ctx) => {
         await write(ctx, noteId, "had");
         ctx.send(lab, "actAgain", { text: said });

@@ -7,6 +7,7 @@ import {
   type IdempotencyRecord,
   type Outcome,
   type StoredEvent,
+  type TimerChange,
   VersionConflict,
 } from "@armature/core";
 
@@ -14,7 +15,7 @@ import {
 export type CommitPayload = ReturnType<typeof payloadOf>;
 
 export function payloadOf(part: CommitPart) {
-  const { context, messages, idempotency, inbox, counters = [] } = part;
+  const { context, messages, idempotency, inbox, counters = [], timers = [], letters = [] } = part;
   return {
     context,
     aggregates: inLockOrder(part.aggregates),
@@ -23,11 +24,15 @@ export function payloadOf(part: CommitPart) {
     audit: part.audit.map(auditRow),
     // In order, as aggregates are: their rows are locks too.
     counters: counters.length === 0 ? undefined : [...counters].sort((a, b) => compareText(a.key, b.key)),
+    letters: letters.length === 0 ? undefined : letters,
+    timers: timers.length === 0 ? undefined : [...timers].sort((a, b) => compareText(keyOf(a), keyOf(b))),
     inbox,
     idempotency:
       idempotency?.step === "settle" ? { ...idempotency, outcome: JSON.stringify(idempotency.outcome) } : idempotency,
   };
 }
+
+const keyOf = (change: TimerChange) => (change.step === "set" ? change.timer.key : change.key);
 
 function inLockOrder(changes: readonly AggregateChange[]): readonly AggregateChange[] {
   if (changes.length < 2) return changes;

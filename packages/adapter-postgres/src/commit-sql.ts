@@ -71,6 +71,7 @@ DECLARE
   item jsonb;
   written jsonb;
   expected int;
+  ignored text;
 BEGIN
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;
@@ -111,7 +112,8 @@ BEGIN
     INSERT INTO ${schema}.events (tenant, id, type, aggregate_type, aggregate_id, aggregate_version, time, body)
     VALUES (p_tenant, item ->> 'id', item ->> 'type', item ->> 'aggregateType', item ->> 'aggregateId',
       (item ->> 'aggregateVersion')::int, (item ->> 'time')::timestamptz, item -> 'body');
-    INSERT INTO ${schema}.outbox (tenant, message_id) VALUES (p_tenant, item ->> 'id');
+    INSERT INTO ${schema}.outbox (tenant, message_id, aggregate_id)
+    VALUES (p_tenant, item ->> 'id', item ->> 'aggregateId');
   END LOOP;
 
   items := p_part -> 'messages';
@@ -127,6 +129,16 @@ BEGIN
     VALUES (p_tenant, item ->> 'id', (item ->> 'time')::timestamptz, item ->> 'actorId', item ->> 'operation',
       item ->> 'outcome', item -> 'body');
   END LOOP;
+
+  items := p_part -> 'timers';
+  IF items IS NOT NULL THEN
+    ignored := ${schema}.write_timers(p_tenant, items);
+  END IF;
+
+  items := p_part -> 'letters';
+  IF items IS NOT NULL THEN
+    ignored := ${schema}.write_letters(p_tenant, items);
+  END IF;
 
   -- Last, so that their rows are held no longer than the rest of the commit takes.
   items := p_part -> 'counters';

@@ -1,5 +1,7 @@
-import { leaseSuite, storeSuite } from "@armature/conformance";
-import type { StoreAdapter } from "@armature/core";
+import { randomBytes } from "node:crypto";
+import { type CuttableLine, cuttableLine, leaseSuite, secretStoreSuite, storeSuite } from "@armature/conformance";
+import { SealedSecretStore, Secret, type StoreAdapter, systemClock, systemIds } from "@armature/core";
+import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
 import { pglite } from "./pglite.ts";
@@ -43,13 +45,60 @@ describe("The one connection of PGlite", () => {
 
 describe.skipIf(await withoutServer())("with a server", () => {
   let database: FreshDatabase;
+  const lines: CuttableLine[] = [];
+  const pools: Pool[] = [];
   beforeAll(async () => {
     database = await freshDatabase();
   });
-  afterAll(() => dropAll([database]));
+  afterAll(async () => {
+    await Promise.all(pools.map((pool) => pool.end()));
+    await Promise.all(lines.map((line) => line.close()));
+    await dropAll([database]);
+  });
   const open = () => postgres({ pool: database.poolAs(), rolePrefix: database.name });
 
-  storeSuite("PostgreSQL", open);
+  /** The same database over a line that can be cut. */
+  const cuttable = async () => {
+    const { hostname: host, port } = new URL(database.url);
+    const line = await cuttableLine({ host, port: Number(port || 5432) });
+    lines.push(line);
+    const url = new URL(database.url);
+    url.host = `127.0.0.1:${line.port}`;
+    const pool = new Pool({ connectionString: url.href, max: 8 });
+    pool.on("error", () => {}); // an idle connection was cut
+    pools.push(pool);
+    return { store: postgres({ pool, rolePrefix: database.name }), loseBackend: line.cut };
+  };
+
+  storeSuite("PostgreSQL", async () => ({
+    ...(await cuttable()),
+    elsewhere: open(),
+    pass: async (ms) => {
+      const times = {
+        ...{ relay_claims: "expires_at", relay_members: "expires_at" },
+        ...{ inbox: "handled_at", idempotency: "created_at" },
+      };
+      for (const schema of ["conformance_alpha", "conformance_beta"])
+        for (const [table, at] of Object.entries(times))
+          await database.pool.query(
+            `UPDATE ${schema}.${table} SET ${at} = ${at} - $1::bigint * interval '1 millisecond'`,
+            [ms],
+          );
+    },
+  }));
+  secretStoreSuite("sealed in PostgreSQL", async () => {
+    const { store, loseBackend } = await cuttable();
+    await store.migrate([{ name: "secrets", aggregates: [] }]);
+    const keyEncryptionKey = new Secret(randomBytes(32).toString("base64"));
+    const ids = systemIds(systemClock());
+    const on = (each: StoreAdapter) => new SealedSecretStore({ store: each, keyEncryptionKey, ids });
+    return { secrets: on(store), elsewhere: on(open()), loseBackend };
+  });
+  leaseSuite("PostgreSQL, on a line that is cut", async () => {
+    const { store, loseBackend } = await cuttable();
+    await store.migrate([]);
+    return { lease: store.lease, elsewhere: open().lease, loseBackend };
+  });
   leaseSuite("PostgreSQL", async () => {
     const store = open();
     await store.migrate([]);

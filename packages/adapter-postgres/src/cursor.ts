@@ -28,6 +28,13 @@ export function decodeNumber(listing: string, cursor: string): string {
   return number;
 }
 
+/** The same for a list of timers: when the last one is due, its key, and its context. */
+export function decodeDue(cursor: string): readonly [string, string, string] {
+  const [due = "", key = "", context = ""] = decodeCursor("scheduled", 3, cursor);
+  if (!/^\d{1,16}$/.test(due)) throw refused();
+  return [due, key, context];
+}
+
 function refused(): InvalidInput {
   return new InvalidInput({
     subject: "The cursor",

@@ -14,13 +14,25 @@ export interface Queryable {
   query(config: QueryConfig): Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
 }
 
+/** What another connection has told. */
+export interface Notification {
+  readonly channel: string;
+  readonly payload?: string | undefined;
+}
+
 export interface PoolClient extends Queryable {
   release(destroy?: boolean): void;
+  on?(event: "notification", listener: (notification: Notification) => void): unknown;
+  on?(event: "error" | "end", listener: (error: Error) => void): unknown;
+  off?(event: "notification", listener: (notification: Notification) => void): unknown;
+  off?(event: "error" | "end", listener: (error: Error) => void): unknown;
 }
 
 /** A `pg.Pool`, by what is used of it. */
 export interface ConnectionPool {
   connect(): Promise<PoolClient>;
+  /** How many connections it may have, where it says so. */
+  readonly options?: { readonly max?: number | undefined };
   on?(event: "error", listener: (error: Error) => void): unknown;
   off?(event: "error", listener: (error: Error) => void): unknown;
 }
@@ -69,12 +81,16 @@ export class Database implements Functions {
     }
     // Not `pool.query`: that closes the connection on every error, so each lost race would cost a new connection.
     let broken = false;
+    // A connection that breaks says so to its query and emits an error as well: without a listener, which the pool has
+    // only while it holds the connection, that would end the process.
+    client.on?.("error", heardOfByItsQuery);
     try {
       return (await client.query(config)).rows;
     } catch (error) {
       broken = breaksConnection(error);
       throw typedError(error, context, operation);
     } finally {
+      client.off?.("error", heardOfByItsQuery);
       client.release(broken);
     }
   }
@@ -92,6 +108,8 @@ export class Database implements Functions {
     return { ...statement, values };
   }
 }
+
+function heardOfByItsQuery(): void {}
 
 /** Every function answers one text, mostly JSON, or nothing. */
 export function answerOf([row]: readonly Record<string, unknown>[]): unknown {

@@ -1,3 +1,5 @@
+import type { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
 import { inspect } from "node:util";
 import type { AggregateChange, CommitPart, StoreAdapter } from "@armature/core";
 import { Pool } from "pg";
@@ -141,6 +143,31 @@ describe.skipIf(await withoutServer())("On a PostgreSQL server", () => {
     await blocker.query("ROLLBACK");
     blocker.release();
     expect(await cut.load(scope, [{ type: "order", id: "locked" }])).toMatchObject([{ version: 1 }]);
+  });
+
+  it("a connection that breaks under a call fails that call and nothing else of the process", async () => {
+    const pool = database.poolAs();
+    const broken = postgres({ pool, rolePrefix: database.name });
+    await broken.commit("acme", { parts: [part("orders", [change("broken", 0)])] });
+    const blocker = await database.pool.connect();
+    await blocker.query("BEGIN; SELECT FROM orders.aggregates WHERE id = 'broken' FOR UPDATE");
+    // What a driver emits then ends the process if nobody listens, so it is looked at here.
+    const held = new Promise<EventEmitter>((resolve) => pool.once("acquire", (client) => resolve(client)));
+    const waiting = broken.commit("acme", { parts: [part("orders", [change("broken", 1)])] });
+    const refused = expect(waiting).rejects.toMatchObject({ code: "store.unavailable" });
+    const client = await held;
+    const { connection } = client as EventEmitter & { connection: { stream: Socket } };
+    await expect.poll(() => client.listenerCount("error"), { interval: 1 }).toBe(1);
+    connection.stream.destroy(new Error("read ECONNRESET"));
+    await refused;
+    await blocker.query("ROLLBACK");
+    blocker.release();
+    expect(await broken.load(scope, [{ type: "order", id: "broken" }])).toHaveLength(1);
+    // Each call takes its listener away again.
+    for (let call = 0; call < 20; call += 1) await broken.ping();
+    const idle = await pool.connect();
+    expect(idle.listenerCount("error")).toBe(0);
+    idle.release();
   });
 
   it("a lock that is not had in time is an error of its own, and nothing is written", async () => {

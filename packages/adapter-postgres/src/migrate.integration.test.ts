@@ -1,4 +1,4 @@
-import type { StoredContext } from "@armature/core";
+import type { SentCommand, StoredContext } from "@armature/core";
 import { PGlite } from "@electric-sql/pglite";
 import { createPgConfig } from "@electric-sql/pglite/node-postgres";
 import { Pool } from "pg";
@@ -17,6 +17,11 @@ const saved = (context: string, type: string, id: string, index: Record<string, 
   messages: [],
   audit: [],
 });
+const sentCommand: SentCommand = {
+  ...{ id: "cmd_1", tenant: "acme", context: "orders", operation: "orders.make", input: {} },
+  ...{ time: "2026-01-02T03:04:05.678Z", actor: { type: "user", id: "ann" } },
+  ...{ correlationId: "c", causationId: "c", traceparent: "t" },
+};
 const acme = (context: string) => ({ tenant: "acme", context });
 
 describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
@@ -126,6 +131,28 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
     expect(await store.load(acme("orders"), [{ type: "order", id: "old" }])).toMatchObject([{ version: 1 }]);
   });
 
+  it("brings timers to a database from before there were any", async () => {
+    const database = await fresh();
+    const store = storeOn(database);
+    await store.migrate([orders]);
+    await store.commit("acme", { parts: [saved("orders", "order", "old")] });
+    // As the third version has left it: without the table, and with other functions.
+    await database.pool.query(`DROP TABLE orders.timers; DROP FUNCTION orders.list_timers, orders.timers_due,
+        orders.timers_fire, orders.write_timers;
+      DELETE FROM armature.migrations WHERE name = 'timers';
+      UPDATE armature.migrations SET version = 3, fingerprint = 'third'`);
+    expect(await store.pendingMigration?.([orders])).toContain("orders: timers");
+
+    await store.migrate([orders]);
+    const timer = { key: "k", dueAt: 5, command: sentCommand };
+    await store.commit("acme", {
+      parts: [{ ...saved("orders", "order", "new"), timers: [{ step: "set", timer }] }],
+    });
+    expect(await store.timers.due("orders", { now: 5, limit: 5 })).toEqual({ timers: [timer], nextAt: undefined });
+    expect(await store.timers.fire("orders", [{ timer, message: timer.command }])).toBe(1);
+    expect(await store.load(acme("orders"), [{ type: "order", id: "old" }])).toMatchObject([{ version: 1 }]);
+  });
+
   it("leaves alone what newer code has migrated", async () => {
     const database = await fresh();
     await storeOn(database).migrate([orders]);
@@ -151,7 +178,7 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
       await store.commit("acme", { parts: [saved("orders", "order", "a"), saved("billing", "invoice", "b")] }),
     ).toEqual({ status: "committed" });
     expect(await store.lease.acquire("key", 1_000)).toMatchObject({ key: "key", fence: 1 });
-    await store.outbox.read("orders", { limit: 1 });
+    await store.outbox.size("orders");
 
     // What it borrowed for the migration is given back.
     const { rows } = await database.pool.query(

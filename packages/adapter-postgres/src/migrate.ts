@@ -2,17 +2,22 @@ import { createHash } from "node:crypto";
 import { ArmatureError, type StoredContext } from "@armature/core";
 import { commitFunctions, commitWithin, leaseFunctions, sharedCommit } from "./commit-sql.ts";
 import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
+import { deadLetterFunctions } from "./dead-letters-sql.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
 import { callable, type FunctionText, installed } from "./function-text.ts";
 import { contextSchema, indexColumn, quoteIdentifier } from "./identifier.ts";
 import { logAccess, logFunctions, logIndex } from "./log-sql.ts";
-import { deadLetterFunctions, relayFunctions } from "./outbox-sql.ts";
+import { relayFunctions } from "./outbox-sql.ts";
+import { partitions } from "./partitions-sql.ts";
+import { projectionFunctions, projectionQueries, projectionSteps } from "./projection-sql.ts";
 import { queryFunctions } from "./query-sql.ts";
+import { retentionFunctions, retentionIndexes, unfinishedOfAll } from "./retention-sql.ts";
 import { createRole, mayActAs, type Roles } from "./roles.ts";
 import { contextAccess, contextTables, counterTable, indexField, sharedAccess, sharedTables } from "./schema-sql.ts";
+import { timerFunctions, timerRelayFunctions, timerTable } from "./timers-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 3;
+const VERSION = 9;
 
 /** One thing that a database has or lacks. */
 interface Step {
@@ -197,7 +202,10 @@ function stepsOf(migration: Migration, allContexts: readonly string[]): readonly
   const router: Step[] = [];
   if (allContexts.length > 0) {
     overAll.push(sharedCommit(allContexts), commitWithin);
-    router.push({ scope: "", name: "inbox", sql: inboxOfAll(allContexts, roles) });
+    router.push(
+      { scope: "", name: "inbox", sql: inboxOfAll(allContexts, roles) },
+      { scope: "", name: "unfinished", sql: unfinishedOfAll(allContexts, roles) },
+    );
   }
   return [
     ...shared,
@@ -222,12 +230,19 @@ function others({ appRole, hostRoles = [] }: Migration): readonly string[] {
 function contextSteps(context: StoredContext, migration: Migration): readonly Step[] {
   const { roles, appRole } = migration;
   const scope = context.name;
-  const forTenants = [...commitFunctions(scope), ...queryFunctions(scope), ...deadLetterFunctions(scope)];
-  const forRelay = [...relayFunctions(scope), ...logFunctions(scope)];
+  const forTenants = [
+    ...[commitFunctions, queryFunctions, projectionQueries, deadLetterFunctions, timerFunctions],
+  ].flatMap((of) => of(scope));
+  const forRelay = [
+    ...[relayFunctions, logFunctions, projectionFunctions, timerRelayFunctions, retentionFunctions],
+  ].flatMap((of) => of(scope));
   return [
     { scope, name: "tables", once: true, sql: contextTables(scope) },
     { scope, name: "counters", once: true, sql: counterTable(scope) },
     { scope, name: "log", once: true, sql: logIndex(scope) },
+    { scope, name: "timers", once: true, sql: timerTable(scope) },
+    { scope, name: "partitions", once: true, sql: partitions(scope) },
+    { scope, name: "retention", once: true, sql: retentionIndexes(scope) },
     { scope, name: "access", sql: [...contextAccess(scope, roles), ...logAccess(scope, roles)] },
     ...context.aggregates.flatMap(({ type, index }) =>
       index.map((field) => ({
@@ -237,6 +252,7 @@ function contextSteps(context: StoredContext, migration: Migration): readonly St
         sql: indexField(scope, type, field),
       })),
     ),
+    ...projectionSteps(context, roles).map((step) => ({ scope, ...step })),
     { scope, name: "functions", as: roles.owner, sql: installed(forTenants) },
     { scope, name: "relay functions", as: roles.relay, sql: installed(forRelay) },
     {

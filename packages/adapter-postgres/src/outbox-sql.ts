@@ -1,152 +1,218 @@
-import { definer, type FunctionText, forTenant } from "./function-text.ts";
+import { PARTITIONS } from "@armature/core";
+import { definer, type FunctionText, inner } from "./function-text.ts";
 import { contextSchema } from "./identifier.ts";
 import { storedEvent } from "./query-sql.ts";
+
+/** Before every position that there can be, as text. */
+export const FIRST = "-9223372036854775808";
 
 /** What the relay's role does in a context, over all tenants. */
 export function relayFunctions(context: string): readonly FunctionText[] {
   const schema = contextSchema(context);
   return [
-    // A pass starts without p_after. Replays that were asked for are carried out then and not when they were asked
-    // for, so that a relay in the middle of a pass cannot meet a later event of the aggregate first.
+    // Replays that were asked for are carried out when a pass starts and not when they were asked for, so that a relay
+    // in the middle of one cannot meet a later event of the aggregate first.
     definer(
       `${schema}.outbox_read`,
-      "p_after bigint, p_limit int",
+      "p_partitions int[], p_fences bigint[], p_after bigint[], p_limit int",
       `
 DECLARE
   answer text;
+  held int[];
 BEGIN
-  IF p_after IS NULL THEN
+  IF EXISTS (SELECT FROM ${schema}.dead_letters WHERE replaying) THEN
+    held := ${schema}.relay_held((
+      SELECT coalesce(jsonb_agg(jsonb_build_array(claim.partition, claim.fence)), '[]')
+        FROM unnest(p_partitions, p_fences) AS claim (partition, fence)));
     WITH letters AS (
-      DELETE FROM ${schema}.dead_letters WHERE replaying RETURNING position, tenant, event_id, consumer
+      DELETE FROM ${schema}.dead_letters AS letter
+        USING unnest(p_partitions, p_fences, p_after) AS cursor (partition, fence, after)
+        WHERE letter.replaying AND (cursor.fence IS NULL OR cursor.partition = ANY (held)) AND cursor.after = ${FIRST} AND cursor.partition = letter.partition
+        RETURNING letter.position, letter.tenant, letter.message_id, letter.command, letter.aggregate_id, letter.consumer
     )
-    INSERT INTO ${schema}.outbox AS entry (position, tenant, message_id, published, only_for)
+    INSERT INTO ${schema}.outbox AS entry (position, tenant, message_id, aggregate_id, command, published, only_for)
     OVERRIDING SYSTEM VALUE
-    SELECT position, tenant, event_id, true, array_agg(consumer) FROM letters GROUP BY position, tenant, event_id
-    ON CONFLICT (position, tenant) DO UPDATE
+    SELECT position, tenant, message_id, CASE WHEN command IS NULL THEN aggregate_id END, command, true,
+        array_agg(consumer)
+      FROM letters GROUP BY position, tenant, message_id, aggregate_id, command
+    ON CONFLICT (partition, position) DO UPDATE
       SET only_for = CASE WHEN entry.only_for IS NULL THEN NULL ELSE entry.only_for || excluded.only_for END;
   END IF;
-  SELECT coalesce(json_agg(page.entry ORDER BY page.position), '[]')::text INTO answer FROM (
-    SELECT entry.position, json_build_object(
+  SELECT coalesce(json_agg(json_build_object(
+        'partition', entry.partition,
         'position', entry.position::text,
         'published', entry.published,
         'only', entry.only_for,
         'command', entry.command,
-        'event', (SELECT ${storedEvent(context, "event")} FROM ${schema}.events AS event
-          WHERE entry.command IS NULL AND event.tenant = entry.tenant AND event.id = entry.message_id),
+        'event', event.body,
         'done', ARRAY(
           SELECT handled.consumer FROM armature.inbox AS handled
             WHERE handled.tenant = entry.tenant AND handled.message_id = entry.message_id
           UNION
-          SELECT parked.consumer FROM ${schema}.dead_letters AS parked
-            WHERE parked.tenant = entry.tenant AND parked.event_id = entry.message_id),
+          SELECT letter.consumer FROM ${schema}.dead_letters AS letter
+            WHERE letter.tenant = entry.tenant AND letter.message_id = entry.message_id),
+        'parked', ARRAY(
+          SELECT DISTINCT letter.consumer FROM ${schema}.dead_letters AS letter
+            WHERE letter.tenant = entry.tenant AND letter.aggregate_type = event.aggregate_type
+              AND letter.aggregate_id = event.aggregate_id),
         'failures', ARRAY(
           SELECT json_build_object('consumer', failed.consumer, 'attempts', failed.attempts, 'nextAt', failed.next_at)
             FROM ${schema}.failures AS failed
-            WHERE failed.tenant = entry.tenant AND failed.position = entry.position)) AS entry
-      FROM ${schema}.outbox AS entry
-      WHERE entry.position > coalesce(p_after, 0)
-      ORDER BY entry.position
-      LIMIT p_limit) AS page;
+            WHERE failed.tenant = entry.tenant AND failed.position = entry.position)) ORDER BY entry.position), '[]')::text
+    INTO answer
+    FROM unnest(p_partitions, p_after) AS cursor (partition, after)
+      CROSS JOIN LATERAL (
+        SELECT * FROM ${schema}.outbox AS waiting
+          WHERE waiting.partition = cursor.partition AND waiting.position > cursor.after
+          ORDER BY waiting.position LIMIT p_limit) AS entry
+      LEFT JOIN LATERAL (
+        SELECT told.aggregate_type, told.aggregate_id, ${storedEvent(context, "told")} AS body
+          FROM ${schema}.events AS told
+          WHERE entry.command IS NULL AND told.tenant = entry.tenant AND told.id = entry.message_id
+          LIMIT 1) AS event ON true;
   RETURN answer;
 END`,
     ),
     definer(
-      `${schema}.outbox_published`,
-      "p_positions bigint[]",
+      `${schema}.outbox_settle`,
+      "p_claims jsonb, p_published bigint[], p_published_in int[], p_finished bigint[], p_finished_in int[]",
       `
+DECLARE
+  held int[] := ${schema}.relay_held(p_claims);
 BEGIN
-  UPDATE ${schema}.outbox SET published = true WHERE position = ANY (p_positions) AND NOT published;
-  RETURN NULL;
+  IF cardinality(p_published) > 0 THEN
+    UPDATE ${schema}.outbox AS entry SET published = true
+      FROM unnest(p_published_in, p_published) AS done (partition, position)
+      WHERE entry.partition = done.partition AND entry.position = done.position AND entry.partition = ANY (held)
+        AND NOT entry.published;
+  END IF;
+  IF cardinality(p_finished) > 0 THEN
+    WITH gone AS (
+      DELETE FROM ${schema}.outbox AS entry
+        USING unnest(p_finished_in, p_finished) AS done (partition, position)
+        WHERE entry.partition = done.partition AND entry.position = done.position AND entry.partition = ANY (held)
+        RETURNING entry.tenant, entry.position)
+    DELETE FROM ${schema}.failures AS failed USING gone
+      WHERE failed.tenant = gone.tenant AND failed.position = gone.position;
+  END IF;
+  RETURN (SELECT coalesce(json_agg(claim -> 0), '[]') FROM jsonb_array_elements(p_claims) AS claim
+    WHERE NOT (claim ->> 0)::int = ANY (held))::text;
 END`,
     ),
     definer(
       `${schema}.outbox_failed`,
-      "p_position bigint, p_consumer text, p_attempts int, p_next_at bigint",
+      "p_claims jsonb, p_position bigint, p_consumer text, p_attempts int, p_next_at bigint",
       `
 BEGIN
+  IF ${schema}.relay_held(p_claims) = '{}' THEN
+    RETURN 'false';
+  END IF;
   INSERT INTO ${schema}.failures (tenant, position, consumer, attempts, next_at)
-    SELECT tenant, position, p_consumer, p_attempts, p_next_at FROM ${schema}.outbox WHERE position = p_position
+    SELECT tenant, position, p_consumer, p_attempts, p_next_at FROM ${schema}.outbox
+      WHERE partition = (p_claims #>> '{0,0}')::int AND position = p_position
     ON CONFLICT (tenant, position, consumer) DO UPDATE SET attempts = p_attempts, next_at = p_next_at;
-  RETURN NULL;
+  RETURN 'true';
 END`,
     ),
     // A letter that comes while the aggregate's replay is pending is replayed with the others, behind them.
     definer(
       `${schema}.outbox_park`,
-      "p_position bigint, p_letter jsonb",
+      "p_claims jsonb, p_position bigint, p_letter jsonb",
       `
+DECLARE
+  ahead boolean;
+  pending boolean;
 BEGIN
-  INSERT INTO ${schema}.dead_letters
-      (tenant, event_id, consumer, position, aggregate_type, aggregate_id, replaying, body)
-    SELECT p_letter ->> 'tenant', p_letter ->> 'eventId', p_letter ->> 'consumer', p_position,
-        p_letter ->> 'aggregateType', p_letter ->> 'aggregateId', EXISTS (
-          SELECT FROM ${schema}.dead_letters
-            WHERE tenant = p_letter ->> 'tenant' AND consumer = p_letter ->> 'consumer' AND replaying
-              AND aggregate_type = p_letter ->> 'aggregateType' AND aggregate_id = p_letter ->> 'aggregateId'),
-        p_letter -> 'body'
+  IF ${schema}.relay_held(p_claims) = '{}' THEN
+    RETURN '"lost"';
+  END IF;
+  SELECT count(*) > 0, coalesce(bool_or(replaying), false) INTO ahead, pending FROM ${schema}.dead_letters
+    WHERE tenant = p_letter ->> 'tenant' AND consumer = p_letter ->> 'consumer'
+      AND aggregate_type = p_letter ->> 'aggregateType' AND aggregate_id = p_letter ->> 'aggregateId';
+  IF NOT ahead AND (p_letter #>> '{body,attempts}')::int = 0 THEN
+    RETURN '"nothing-ahead"';
+  END IF;
+  INSERT INTO ${schema}.dead_letters (tenant, message_id, consumer, partition, position, aggregate_type, aggregate_id,
+      command, replaying, body)
+    VALUES (p_letter ->> 'tenant', p_letter ->> 'messageId', p_letter ->> 'consumer', (p_claims #>> '{0,0}')::int,
+      p_position, p_letter ->> 'aggregateType', p_letter ->> 'aggregateId', p_letter -> 'command', pending,
+      p_letter -> 'body')
     ON CONFLICT DO NOTHING;
   DELETE FROM ${schema}.failures
     WHERE tenant = p_letter ->> 'tenant' AND position = p_position AND consumer = p_letter ->> 'consumer';
-  RETURN NULL;
-END`,
-    ),
-    definer(
-      `${schema}.outbox_parked`,
-      "p_tenant text, p_consumer text, p_type text, p_id text",
-      `
-BEGIN
-  RETURN EXISTS (SELECT FROM ${schema}.dead_letters
-    WHERE tenant = p_tenant AND consumer = p_consumer AND aggregate_type = p_type AND aggregate_id = p_id)::text;
-END`,
-    ),
-    definer(
-      `${schema}.outbox_remove`,
-      "p_positions bigint[]",
-      `
-BEGIN
-  WITH gone AS (DELETE FROM ${schema}.outbox WHERE position = ANY (p_positions) RETURNING tenant, position)
-  DELETE FROM ${schema}.failures AS failed USING gone
-    WHERE failed.tenant = gone.tenant AND failed.position = gone.position;
-  RETURN NULL;
+  RETURN '"parked"';
 END`,
     ),
     definer(
       `${schema}.outbox_size`,
-      "",
+      "p_partitions int[]",
       `
 BEGIN
-  RETURN (SELECT count(*) FROM ${schema}.outbox)::text;
+  RETURN (SELECT count(*) FROM ${schema}.outbox WHERE p_partitions IS NULL OR partition = ANY (p_partitions))::text;
 END`,
     ),
+    ...claimFunctions(schema),
   ];
 }
 
-/** What a tenant does with its own parked events. */
-export function deadLetterFunctions(context: string): readonly FunctionText[] {
-  const schema = contextSchema(context);
+/**
+ * Who works on which partitions. Rows are locked in their order; a commit of a relay's holds the ones that it counts
+ * on until it is durable, so a partition cannot change hands in between.
+ */
+function claimFunctions(schema: string): readonly FunctionText[] {
   return [
-    forTenant(`${schema}.list_dead_letters`, "p_consumer text, p_after bigint, p_limit int", {
-      body: `
-  SELECT coalesce(json_agg(page.letter ORDER BY page.number), '[]')::text INTO answer FROM (
-    SELECT letter.number, json_build_object(
-        'number', letter.number::text,
-        'letter', letter.body || jsonb_build_object('consumer', letter.consumer, 'event', (
-          SELECT ${storedEvent(context, "event")} FROM ${schema}.events AS event
-            WHERE event.tenant = letter.tenant AND event.id = letter.event_id))) AS letter
-      FROM ${schema}.dead_letters AS letter
-      WHERE letter.tenant = p_tenant AND letter.number > p_after AND NOT letter.replaying
-        AND (p_consumer IS NULL OR letter.consumer = p_consumer)
-      ORDER BY letter.number
-      LIMIT p_limit + 1) AS page;`,
-    }),
-    forTenant(`${schema}.replay_dead_letters`, "p_consumer text, p_type text, p_id text", {
-      declare: "changed bigint;",
-      body: `
-  UPDATE ${schema}.dead_letters SET replaying = true
-    WHERE tenant = p_tenant AND consumer = p_consumer AND aggregate_type = p_type AND aggregate_id = p_id
-      AND NOT replaying;
-  GET DIAGNOSTICS changed = ROW_COUNT;
-  answer := changed::text;`,
-    }),
+    // The partitions of these claims, `[[partition, fence], …]`, that hold; they do until the transaction ends.
+    inner(
+      `${schema}.relay_held`,
+      "p_claims jsonb",
+      `
+BEGIN
+  RETURN (SELECT coalesce(array_agg(locked.partition), '{}') FROM (
+    SELECT held.partition FROM ${schema}.relay_claims AS held
+      JOIN jsonb_array_elements(p_claims) AS claim
+        ON held.partition = (claim ->> 0)::int AND held.fence = (claim ->> 1)::bigint
+      ORDER BY held.partition FOR SHARE OF held) AS locked)::text;
+END`,
+    ),
+    definer(
+      `${schema}.relay_claim`,
+      "p_member text, p_keep int[], p_ttl_ms bigint, p_now bigint",
+      `
+DECLARE
+  moment timestamptz := coalesce(to_timestamp(p_now / 1000.0), clock_timestamp());
+  until timestamptz := moment + p_ttl_ms * interval '1 millisecond';
+  alive int;
+  mine int;
+BEGIN
+  INSERT INTO ${schema}.relay_members AS member (id, expires_at) VALUES (p_member, until)
+    ON CONFLICT (id) DO UPDATE SET expires_at = until;
+  DELETE FROM ${schema}.relay_members WHERE id IN (
+    SELECT id FROM ${schema}.relay_members WHERE expires_at <= moment ORDER BY id FOR UPDATE SKIP LOCKED);
+  SELECT count(*) INTO alive FROM ${schema}.relay_members WHERE expires_at > moment;
+  PERFORM FROM ${schema}.relay_claims WHERE member = p_member ORDER BY partition FOR UPDATE;
+  UPDATE ${schema}.relay_claims
+    SET expires_at = CASE WHEN p_keep IS NULL OR partition = ANY (p_keep) THEN until ELSE '-infinity' END
+    WHERE member = p_member AND expires_at > moment;
+  SELECT count(*) INTO mine FROM ${schema}.relay_claims WHERE member = p_member AND expires_at > moment;
+  UPDATE ${schema}.relay_claims SET member = p_member, fence = fence + 1, expires_at = until
+    WHERE partition IN (
+      SELECT partition FROM ${schema}.relay_claims WHERE expires_at <= moment
+        ORDER BY partition LIMIT greatest(0, ceil(${PARTITIONS} / alive::numeric)::int - mine) FOR UPDATE SKIP LOCKED);
+  RETURN json_build_object('members', alive, 'claims', (
+    SELECT coalesce(json_agg(json_build_object('partition', partition, 'fence', fence) ORDER BY partition), '[]')
+      FROM ${schema}.relay_claims WHERE member = p_member AND expires_at > moment))::text;
+END`,
+    ),
+    definer(
+      `${schema}.relay_leave`,
+      "p_member text",
+      `
+BEGIN
+  DELETE FROM ${schema}.relay_members WHERE id = p_member;
+  PERFORM FROM ${schema}.relay_claims WHERE member = p_member ORDER BY partition FOR UPDATE;
+  UPDATE ${schema}.relay_claims SET expires_at = '-infinity' WHERE member = p_member;
+  RETURN NULL;
+END`,
+    ),
   ];
 }

@@ -9,6 +9,7 @@ import { migrate, pendingSteps } from "./migrate.ts";
 import { roleOf } from "./postgres.ts";
 import { PostgresStore } from "./postgres-store.ts";
 import { rolesOf } from "./roles.ts";
+import { localSignals } from "./signals.ts";
 
 export interface PgliteOptions {
   /** Where the database lives; made when missing, and used by one process at a time. Without it, in memory. */
@@ -34,7 +35,7 @@ export function pglite(options: PgliteOptions = {}): StoreAdapter {
   };
   // One connection: calls queue for it, and each gives it back before the next.
   const database = new Database(pool, true);
-  return new PostgresStore(database, {
+  return new PostgresStore(database, localSignals(), {
     embedded: true,
     lasting: options.dataDir !== undefined,
     migrate: async (contexts) =>
@@ -90,10 +91,13 @@ async function start(directory: string | undefined, lock: DirectoryLock | undefi
 }
 
 const END_LEASES = `
-  DO $$ BEGIN
+  DO $$ DECLARE held regclass; BEGIN
     IF to_regclass('armature.leases') IS NOT NULL THEN
       UPDATE armature.leases SET expires_at = '-infinity';
     END IF;
+    FOR held IN SELECT oid FROM pg_class WHERE relname IN ('relay_claims', 'relay_members') AND relkind = 'r' LOOP
+      EXECUTE format('UPDATE %s SET expires_at = %L', held, '-infinity');
+    END LOOP;
   END $$`;
 
 /** A database that was killed while it was being made would not start: it is made aside and gets its name at the end. */

@@ -3,17 +3,24 @@ import type {
   HostTransaction,
   Lease,
   Outbox,
+  ProjectionStore,
+  PruneQuery,
   Records,
   StoreAdapter,
   StoredContext,
+  Timers,
   TransactionClient,
 } from "@armature/core";
 import type { Database } from "./database.ts";
 import { joinTransaction } from "./host-transaction.ts";
+import { contextSchema } from "./identifier.ts";
 import { PostgresLease } from "./postgres-lease.ts";
 import { PostgresLog } from "./postgres-log.ts";
 import { PostgresOutbox } from "./postgres-outbox.ts";
+import { PostgresProjections } from "./postgres-projections.ts";
 import { PostgresRecords } from "./postgres-records.ts";
+import { PostgresTimers } from "./postgres-timers.ts";
+import type { Signals } from "./signals.ts";
 import { TenantStore } from "./tenant-store.ts";
 
 /** What differs between a server and an embedded database. */
@@ -28,7 +35,9 @@ export interface Lifecycle {
 /** The port on PostgreSQL. */
 export class PostgresStore extends TenantStore implements StoreAdapter {
   readonly outbox: Outbox;
+  readonly timers: Timers;
   readonly log: EventLog;
+  readonly projections: ProjectionStore;
   readonly records: Records;
   readonly lease: Lease;
   readonly embedded: boolean;
@@ -37,14 +46,16 @@ export class PostgresStore extends TenantStore implements StoreAdapter {
   readonly #database: Database;
   readonly #lifecycle: Lifecycle;
 
-  constructor(database: Database, lifecycle: Lifecycle) {
+  constructor(database: Database, signals: Signals, lifecycle: Lifecycle) {
     super(database);
     this.#database = database;
     this.#lifecycle = lifecycle;
     this.embedded = lifecycle.embedded;
     this.lasting = lifecycle.lasting;
-    this.outbox = new PostgresOutbox(database);
+    this.outbox = new PostgresOutbox(database, signals, lifecycle.embedded);
+    this.timers = new PostgresTimers(database);
     this.log = new PostgresLog(database);
+    this.projections = new PostgresProjections(database);
     this.records = new PostgresRecords(database);
     this.lease = new PostgresLease(database);
     // An embedded database has one connection, and that is ours: the host has none that could have a transaction open.
@@ -57,6 +68,10 @@ export class PostgresStore extends TenantStore implements StoreAdapter {
 
   pendingMigration(contexts: readonly StoredContext[]): Promise<readonly string[]> {
     return this.#lifecycle.pendingMigration(contexts);
+  }
+
+  async prune(context: string, { olderThanMs, limit, inbox }: PruneQuery): Promise<number> {
+    return (await this.#database.call(context, contextSchema(context), "prune", [olderThanMs, limit, inbox])) as number;
   }
 
   async ping(): Promise<void> {

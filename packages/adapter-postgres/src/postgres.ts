@@ -4,6 +4,7 @@ import { StoreUnavailable, typedError } from "./errors.ts";
 import { migrate, pendingSteps } from "./migrate.ts";
 import { PostgresStore } from "./postgres-store.ts";
 import { rolesOf } from "./roles.ts";
+import { localSignals, NotifySignals } from "./signals.ts";
 
 export interface PostgresOptions {
   /** A `pg.Pool`. It stays the host's: closing the store does not end it. */
@@ -18,7 +19,15 @@ export interface PostgresOptions {
   readonly rolePrefix?: string | undefined;
   /** Whether statements are prepared by name; true when absent. Switch it off behind a pooler that cannot. */
   readonly prepare?: boolean | undefined;
+  /**
+   * Whether one connection of the pool listens for commits of other processes; true when absent and the pool may have
+   * three or more. Switch it off behind a pooler that changes connections between transactions: commits of others are
+   * then found by looking, within `relay.pollMs`.
+   */
+  readonly listen?: boolean | undefined;
 }
+
+const FEW = 3;
 
 /** Armature's store and leases on PostgreSQL 15 or newer. */
 export function postgres(options: PostgresOptions): StoreAdapter {
@@ -34,7 +43,10 @@ export function postgres(options: PostgresOptions): StoreAdapter {
     if (closed) throw new StoreUnavailable({ reason: "closed" });
     return pool;
   }, prepare);
-  return new PostgresStore(database, {
+  // One connection is kept for listening, where there are enough.
+  const listens = (options.listen ?? true) && (pool.options?.max ?? FEW) >= FEW;
+  const signals = listens ? new NotifySignals(database, () => pool.connect()) : localSignals();
+  return new PostgresStore(database, signals, {
     embedded: false,
     lasting: true,
     migrate: async (contexts) => {

@@ -1,3 +1,4 @@
+import { findFunction } from "./find-sql.ts";
 import { type FunctionText, forTenant } from "./function-text.ts";
 import { contextSchema, quoteLiteral } from "./identifier.ts";
 import { COUNTER_SHARDS } from "./schema-sql.ts";
@@ -45,44 +46,13 @@ export function queryFunctions(context: string): readonly FunctionText[] {
   END LOOP;
   answer := '[' || array_to_string(found_all, ',') || ']';`,
     }),
-    // One row more than the page holds tells whether there is another page. "key" is where the next one starts.
-    forTenant(`${schema}.find`, "p_query jsonb", {
-      declare: `
-  conditions text := 'tenant = $1 AND type = $2';
-  sorted text := '''''';
-  ordering text := 'id';
-  beyond text := CASE p_query ->> 'direction' WHEN 'desc' THEN '<' ELSE '>' END;
-  field text;`,
-      body: `
-  FOR field IN SELECT jsonb_object_keys(p_query -> 'where') LOOP
-    conditions := conditions || format(' AND %I = ($3 -> ''where'' ->> %L)', 'ix_' || field, field);
-  END LOOP;
-  IF p_query ? 'range' THEN
-    field := 'ix_' || (p_query -> 'range' ->> 'field');
-    -- Every encoded value is at or above '0'; a row that was stored before the field was declared is not.
-    conditions := conditions || format(' AND %I >= coalesce($3 -> ''range'' ->> ''gte'', ''0'')', field);
-    IF p_query -> 'range' ? 'lt' THEN
-      conditions := conditions || format(' AND %I < ($3 -> ''range'' ->> ''lt'')', field);
-    END IF;
-  END IF;
-  IF p_query ? 'orderBy' THEN
-    sorted := format('%I', 'ix_' || (p_query ->> 'orderBy'));
-    ordering := sorted || ', id';
-    IF p_query ? 'after' THEN
-      conditions := conditions || format(' AND (%s, id) %s ($3 -> ''after'' ->> 0, $3 -> ''after'' ->> 1)', sorted, beyond);
-    END IF;
-  ELSIF p_query ? 'after' THEN
-    conditions := conditions || format(' AND id %s ($3 -> ''after'' ->> 1)', beyond);
-  END IF;
-  IF beyond = '<' THEN
-    ordering := replace(ordering, ', id', ' DESC, id') || ' DESC';
-  END IF;
-  EXECUTE format('SELECT coalesce(json_agg(json_build_object(''key'', page.key, ''aggregate'', page.aggregate)), ''[]'')::text FROM (
-      SELECT json_build_array(%s, id) AS key, json_build_object(''type'', type, ''id'', id, ''version'', version,
-          ''stateVersion'', state_version, ''state'', state) AS aggregate
-        FROM ${schema}.aggregates WHERE %s ORDER BY %s LIMIT ($3 ->> ''limit'')::int + 1) AS page',
-      sorted, conditions, ordering)
-    INTO answer USING p_tenant, p_query ->> 'type', p_query;`,
+    findFunction({
+      name: `${schema}.find`,
+      table: `${schema}.aggregates`,
+      among: "type = $3",
+      values: "p_query ->> 'type'",
+      found: `json_build_object('type', type, 'id', id, 'version', version,
+          'stateVersion', state_version, 'state', state)`,
     }),
     forTenant(`${schema}.list_events`, "p_query jsonb", {
       declare: `

@@ -18,8 +18,12 @@ const tables = [
   "idempotency",
   "inbox",
   "outbox",
+  "projection_rows",
   "records",
+  "timers",
 ];
+/** They say how far projections have come, over all tenants, and hold nothing of any. */
+const tablesOfNoTenant = ["relay_claims", "relay_members", "projection_positions", "projections"];
 
 describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () => {
   let database: FreshDatabase;
@@ -54,10 +58,11 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
   const tenantsSeen = async (client: PoolClient, table: string) =>
     (await client.query(`SELECT DISTINCT tenant FROM ${table} ORDER BY 1`)).rows.map(({ tenant }) => tenant);
   const everyTable = contexts.flatMap(({ name }) => tables.map((table) => `${name}.${table}`));
+  const ofNoTenant = contexts.flatMap(({ name }) => tablesOfNoTenant.map((table) => `${name}.${table}`));
 
   it("lets the application's role reach no table, not even its own tenant's rows", async () => {
     await expect(app.query("SELECT * FROM armature.inbox")).rejects.toMatchObject({ code: "42501" });
-    for (const table of [...everyTable, "armature.leases"])
+    for (const table of [...everyTable, ...ofNoTenant, "armature.leases"])
       for (const statement of [
         `SELECT * FROM ${table}`,
         `DELETE FROM ${table}`,
@@ -76,7 +81,7 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
   });
 
   it("keeps to itself the functions that trust their caller", async () => {
-    for (const name of ["guard", "write"])
+    for (const name of ["guard", "write", "write_timers"])
       await expect(app.query(`SELECT orders.${name}('acme', '{}')`)).rejects.toMatchObject({ code: "42501" });
   });
 
@@ -105,10 +110,28 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       });
   });
 
+  it("lets the functions' owner see which rows of a projection are read, and write neither those nor anything of it", async () => {
+    await inTransaction(database.pool, async (client) => {
+      await client.query(`SET LOCAL ROLE "${owner}"`);
+      expect((await client.query("SELECT name FROM orders.projections")).rows).toEqual([{ name: "same" }]);
+    });
+    for (const statement of [
+      "SELECT * FROM orders.projection_positions",
+      "UPDATE orders.projections SET serving = 2",
+      "DELETE FROM orders.projection_rows",
+      "INSERT INTO orders.projection_rows VALUES ('acme', 'same', 1, 'x', '{}', '{}')",
+    ])
+      await inTransaction(database.pool, async (client) => {
+        await client.query(`SET LOCAL ROLE "${owner}"`);
+        await client.query("SELECT set_config('armature.tenant', 'acme', true)");
+        await expect(client.query(statement), statement).rejects.toMatchObject({ code: "42501" });
+      });
+  });
+
   it("lets the relay see every tenant's outbox, and no state, audit, key or record", async () => {
     await inTransaction(database.pool, async (client) => {
       await client.query(`SET LOCAL ROLE "${relay}"`);
-      for (const table of ["outbox", "events", "inbox"])
+      for (const table of ["outbox", "events", "inbox", "projection_rows", "timers"])
         expect(await tenantsSeen(client, `orders.${table}`)).toEqual(["acme", "other"]);
     });
     for (const table of ["aggregates", "audit", "counters", "idempotency", "records"])
@@ -116,7 +139,13 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
         await client.query(`SET LOCAL ROLE "${relay}"`);
         await expect(client.query(`SELECT * FROM orders.${table}`)).rejects.toMatchObject({ code: "42501" });
       });
-    for (const statement of ["UPDATE orders.events SET type = 'x'", "DELETE FROM orders.inbox"])
+    for (const statement of [
+      "UPDATE orders.events SET type = 'x'",
+      "UPDATE orders.inbox SET consumer = 'x'",
+      "SELECT outcome FROM orders.idempotency",
+      "SELECT input_hash FROM orders.idempotency",
+      "DELETE FROM orders.events",
+    ])
       await inTransaction(database.pool, async (client) => {
         await client.query(`SET LOCAL ROLE "${relay}"`);
         await expect(client.query(statement)).rejects.toMatchObject({ code: "42501" });
@@ -131,6 +160,9 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       `SELECT armature.commit('acme', '[{"context":"orders","aggregates":[],"events":[],"messages":[],"audit":[]}]')`,
       `SELECT orders.record_get('acme', 'key')`,
       `SELECT orders.list_counters('acme', '', 'z', '', 5)`,
+      `SELECT orders.find_rows('acme', '{"projection":"same","where":{},"limit":1}')`,
+      `SELECT orders.one_row('acme', 'same', 'row')`,
+      `SELECT orders.list_timers('acme', null, 0, '', false, 5)`,
     ];
     for (const call of calls) {
       await inTransaction(app, async (client) => {
@@ -193,14 +225,14 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
           WHERE i.indrelid = c.oid AND i.indisunique) AS keyed_by_tenant
       FROM pg_class AS c
       WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text IN ('orders', 'billing') ORDER BY 1`);
-    expect(rows.map(({ name }) => name)).toEqual([...everyTable].sort());
+    expect(rows.map(({ name }) => name)).toEqual([...everyTable, ...ofNoTenant].sort());
     for (const { name, ...rest } of rows)
       expect(rest, name).toEqual({
         relrowsecurity: true,
         relforcerowsecurity: true,
-        has_policy: true,
+        has_policy: everyTable.includes(name),
         public_right: false,
-        keyed_by_tenant: true,
+        keyed_by_tenant: everyTable.includes(name),
       });
   });
 
@@ -237,6 +269,7 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
   const actor = { type: "user", id: "ann" } as const;
   const traced = { correlationId: "c", causationId: "c", traceparent: "t" };
   const id = `order-${tenant}`;
+  const sent = { ...traced, id: "cmd_same", context: "orders", operation: "orders.make", input: {}, time, actor };
   await store.commit(tenant, {
     parts: [
       {
@@ -266,6 +299,7 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
           },
         ],
         messages: [],
+        timers: [{ step: "set", timer: { key: "cmd_same", dueAt: 1, command: { ...sent, tenant } } }],
         audit: [
           {
             id: "aud_same",
@@ -287,4 +321,11 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
     ],
   });
   await store.records.put({ tenant, context: "orders" }, "key", { tenant }, 0);
+  await store.projections.write("orders", "same", 0, { serving: 1, body: {} });
+  const before = (await store.projections.read("orders", "same"))?.positions[1];
+  await store.projections.commit("orders", {
+    ...{ projection: "same", generation: 1, revision: 1, positions: { orders: (before?.["orders"] ?? 0) + 1 } },
+    ...(before === undefined ? {} : { before }),
+    rows: [{ tenant, id: "row", write: { row: { tenant }, index: {} } }],
+  });
 }

@@ -126,7 +126,8 @@ export function counterTable(context: string): readonly string[] {
   ];
 }
 
-function ofOneTenant(schema: string, table: Table): readonly string[] {
+/** What lets nobody see rows but those of the tenant that is bound. */
+export function ofOneTenant(schema: string, table: Table): readonly string[] {
   return [
     `ALTER TABLE ${schema}.${table} ENABLE ROW LEVEL SECURITY`,
     `ALTER TABLE ${schema}.${table} FORCE ROW LEVEL SECURITY`,
@@ -148,26 +149,33 @@ const firstTables = [
   "audit",
   "records",
 ] as const;
-type Table = (typeof firstTables)[number] | "counters";
+type RelayTable = "relay_members" | "relay_claims";
+type Table = (typeof firstTables)[number] | "counters" | "timers";
 
 // What each role may do with a table: no more than its functions do.
 const ownerGrants: Partial<Record<Table, string>> = {
   aggregates: "SELECT, INSERT, UPDATE, DELETE",
   events: "SELECT, INSERT",
-  outbox: "INSERT",
-  dead_letters: "SELECT, UPDATE",
+  outbox: "SELECT, INSERT, UPDATE",
+  dead_letters: "SELECT, UPDATE, DELETE",
   inbox: "SELECT, INSERT",
   idempotency: "SELECT, INSERT, UPDATE",
   audit: "SELECT, INSERT",
   records: "SELECT, INSERT, UPDATE, DELETE",
   counters: "SELECT, INSERT, UPDATE",
+  timers: "SELECT, INSERT, UPDATE, DELETE",
 };
-const relayGrants: Partial<Record<Table, string>> = {
+const relayGrants: Partial<Record<Table | RelayTable, string>> = {
+  relay_members: "SELECT, INSERT, UPDATE, DELETE",
+  relay_claims: "SELECT, UPDATE",
   events: "SELECT",
   outbox: "SELECT, INSERT, UPDATE, DELETE",
   failures: "SELECT, INSERT, UPDATE, DELETE",
   dead_letters: "SELECT, INSERT, DELETE",
-  inbox: "SELECT",
+  inbox: "SELECT, DELETE",
+  // Not what calls came to.
+  idempotency: "SELECT (tenant, key, created_at, claimed_until), DELETE",
+  timers: "SELECT, UPDATE, DELETE",
 };
 
 /** Who may do what in a context's schema. The relay's own policy lets it see all tenants in its tables. */
@@ -187,7 +195,7 @@ export function contextAccess(context: string, roles: Roles): readonly string[] 
   ];
 }
 
-function grants(schema: string, granted: Partial<Record<Table, string>>, role: string): readonly string[] {
+function grants(schema: string, granted: Readonly<Record<string, string>>, role: string): readonly string[] {
   return Object.entries(granted).map(([table, rights]) => `GRANT ${rights} ON ${schema}.${table} TO ${role}`);
 }
 

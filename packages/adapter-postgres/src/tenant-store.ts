@@ -7,19 +7,33 @@ import {
   type Counter,
   type CounterQuery,
   compareText,
+  type DeadLetter,
+  type DeadLetterQuery,
   type EventQuery,
   type FindQuery,
   type IdempotencyRecord,
+  type JsonObject,
   type Page,
+  type RowQuery,
+  type ScheduledQuery,
   type Scope,
   type StoredAggregate,
   type StoredEvent,
+  type StoredRow,
+  type Timer,
   type TransactionStore,
 } from "@armature/core";
 import { commitResult, payloadOf, type RecordRow, recordOf } from "./commit-payload.ts";
-import { decodeCursor, decodeNumber, encodeCursor, page } from "./cursor.ts";
+import { decodeCursor, decodeDue, decodeNumber, encodeCursor, page } from "./cursor.ts";
 import type { Functions } from "./database.ts";
 import { contextSchema } from "./identifier.ts";
+import { type MessageRow, messageOf } from "./postgres-outbox.ts";
+import { type TimerRow, toTimer } from "./postgres-timers.ts";
+
+interface LetterRow extends MessageRow {
+  readonly number: string;
+  readonly letter: Omit<DeadLetter, "message">;
+}
 
 /** What is done for one tenant: every call is one call of one function of the context's schema. */
 export class TenantStore implements TransactionStore {
@@ -36,16 +50,21 @@ export class TenantStore implements TransactionStore {
   }
 
   async find(scope: Scope, query: FindQuery): Promise<Page<StoredAggregate>> {
-    const { type, where = {}, range, orderBy, direction = "asc", limit } = query;
-    const listing = `find ${type} ${orderBy ?? ""} ${direction}`;
-    const after = query.after === undefined ? undefined : decodeCursor(listing, 2, query.after);
-    const asked = JSON.stringify({ type, where, range, orderBy, direction, limit, after });
-    const rows = (await this.#call(scope, "find", [asked])) as readonly {
-      readonly key: readonly string[];
-      readonly aggregate: StoredAggregate;
-    }[];
-    const { items, next } = page(rows, limit, (row) => encodeCursor(listing, row.key));
-    return { items: items.map((row) => row.aggregate), next };
+    const { type, ...how } = query;
+    const found = await this.#found<StoredAggregate>(scope, "find", `find ${type}`, how, { type });
+    return found ?? { items: [] };
+  }
+
+  rows(scope: Scope, query: RowQuery): Promise<Page<StoredRow> | undefined> {
+    const { projection, ...how } = query;
+    return this.#found<StoredRow>(scope, "find_rows", `rows ${projection}`, how, { projection });
+  }
+
+  async row(scope: Scope, projection: string, id: string) {
+    const found = (await this.#call(scope, "one_row", [projection, id])) as
+      | { readonly row: JsonObject | null }
+      | undefined;
+    return found === undefined ? undefined : { row: found.row ?? undefined };
   }
 
   async commit(tenant: string, commit: Commit): Promise<CommitResult> {
@@ -66,7 +85,7 @@ export class TenantStore implements TransactionStore {
       aggregate === undefined ? `events ${direction}` : `history ${aggregate.type} ${aggregate.id} ${direction}`;
     const decode = (cursor: string) =>
       aggregate === undefined ? decodeCursor(listing, 1, cursor)[0] : decodeNumber(listing, cursor);
-    const after = query.after === undefined ? undefined : decode(query.after);
+    const after = query.after === undefined ? query.above : decode(query.after);
     const rows = await this.#everywhere<StoredEvent>(tenant, contexts, "list_events", {
       aggregate,
       types,
@@ -100,8 +119,57 @@ export class TenantStore implements TransactionStore {
     return page(rows, limit, ({ key }) => encodeCursor("counters", [key]));
   }
 
+  async deadLetters(scope: Scope, { consumer, messageId, limit, after }: DeadLetterQuery): Promise<Page<DeadLetter>> {
+    const behind = after === undefined ? "0" : decodeNumber("dead-letters", after);
+    const values = [consumer ?? null, messageId ?? null, behind, limit];
+    const rows = (await this.#call(scope, "list_dead_letters", values)) as readonly LetterRow[];
+    const { items, next } = page(rows, limit, (row) => encodeCursor("dead-letters", [row.number]));
+    return { items: items.map((row) => ({ ...row.letter, message: messageOf(row) })), next };
+  }
+
+  async scheduled(tenant: string, { contexts, key, limit, after }: ScheduledQuery): Promise<Page<Timer>> {
+    const [due, afterKey, afterContext] = after === undefined ? ["0", "", ""] : decodeDue(after);
+    const pages = await Promise.all(
+      contexts.map(async (context) => {
+        const values = [key ?? null, due, afterKey, compareText(context, afterContext) > 0, limit + 1];
+        const rows = (await this.#call({ tenant, context }, "list_timers", values)) as readonly TimerRow[];
+        return rows.map((row) => ({ timer: toTimer(row), context }));
+      }),
+    );
+    const rows = pages
+      .flat()
+      .sort(
+        (a, b) =>
+          a.timer.dueAt - b.timer.dueAt || compareText(a.timer.key, b.timer.key) || compareText(a.context, b.context),
+      );
+    const { items, next } = page(rows, limit, ({ timer, context }) =>
+      encodeCursor("scheduled", [String(timer.dueAt), timer.key, context]),
+    );
+    return { items: items.map(({ timer }) => timer), next };
+  }
+
   #call(scope: Scope, name: string, values: unknown[]): Promise<unknown> {
     return this.#functions.call(scope.context, contextSchema(scope.context), name, [scope.tenant, ...values]);
+  }
+
+  /** A page of what a search by index fields finds; undefined where the function has no answer. */
+  async #found<T>(
+    scope: Scope,
+    name: string,
+    searched: string,
+    query: Omit<FindQuery, "type">,
+    among: object,
+  ): Promise<Page<T> | undefined> {
+    const { where = {}, range, orderBy, direction = "asc", limit } = query;
+    const listing = `${searched} ${orderBy ?? ""} ${direction}`;
+    const after = query.after === undefined ? undefined : decodeCursor(listing, 2, query.after);
+    const asked = JSON.stringify({ ...among, where, range, orderBy, direction, limit, after });
+    const rows = (await this.#call(scope, name, [asked])) as
+      | readonly { readonly key: readonly string[]; readonly found: T }[]
+      | undefined;
+    if (rows === undefined) return undefined;
+    const { items, next } = page(rows, limit, (row) => encodeCursor(listing, row.key));
+    return { items: items.map((row) => row.found), next };
   }
 
   /** The rows of all contexts, one call each; the caller sorts them. */

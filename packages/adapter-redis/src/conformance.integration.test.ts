@@ -1,7 +1,15 @@
-import { cacheSuite, type EventBusSetup, eventBusSuite, leaseSuite, rateLimiterSuite } from "@armature/conformance";
+import {
+  type CuttableLine,
+  cacheSuite,
+  cuttableLine,
+  type EventBusSetup,
+  eventBusSuite,
+  leaseSuite,
+  rateLimiterSuite,
+} from "@armature/conformance";
 import { fixedClock } from "@armature/core/testing";
 import { afterAll, describe } from "vitest";
-import { type FreshRedis, freshRedis, PrivateRedis, severable, withoutRedis } from "./fresh-redis.ts";
+import { type FreshRedis, freshRedis, PrivateRedis, redisUrl, severable, withoutRedis } from "./fresh-redis.ts";
 import { type RedisStreamsOptions, redisCache, redisLease, redisRateLimiter, redisStreams } from "./index.ts";
 
 describe.skipIf(await withoutRedis())("on Redis", () => {
@@ -12,9 +20,10 @@ describe.skipIf(await withoutRedis())("on Redis", () => {
     return redis;
   };
   const servers: PrivateRedis[] = [];
+  const lines: CuttableLine[] = [];
   afterAll(async () => {
     await Promise.all(open.map((redis) => redis.close()));
-    await Promise.all(servers.map((server) => server.remove()));
+    await Promise.all([...servers.map((server) => server.remove()), ...lines.map((line) => line.close())]);
   });
 
   /** Two connections to one Redis, and a third whose process can die. */
@@ -49,10 +58,23 @@ describe.skipIf(await withoutRedis())("on Redis", () => {
     };
   });
 
+  /** A connection over a line that can be cut, one that does without it, and what both begin their keys with. */
+  const cuttable = async () => {
+    const { hostname: host, port } = new URL(redisUrl);
+    const line = await cuttableLine({ host, port: Number(port || 6379) });
+    lines.push(line);
+    const url = new URL(redisUrl);
+    url.host = `127.0.0.1:${line.port}`;
+    const [redis, direct] = [await freshRedis(url.href), await fresh()];
+    open.push(redis);
+    const { prefix } = redis;
+    const here = { client: redis.client, prefix, timeoutMs: 1_000 };
+    return { here, elsewhere: { client: direct.client, prefix }, loseBackend: line.cut };
+  };
+
   leaseSuite("Redis", async () => {
-    const redis = await fresh();
-    const elsewhere = redisLease({ client: await redis.connect(), prefix: redis.prefix });
-    return { lease: redisLease(redis), elsewhere };
+    const { here, elsewhere, loseBackend } = await cuttable();
+    return { lease: redisLease(here), elsewhere: redisLease(elsewhere), loseBackend };
   });
 
   rateLimiterSuite("Redis", async () => {
@@ -60,7 +82,13 @@ describe.skipIf(await withoutRedis())("on Redis", () => {
     return { rateLimiter: redisRateLimiter({ ...(await fresh()), clock }), pass: (ms) => clock.advance(ms) };
   });
 
-  rateLimiterSuite("Redis, by its own clock", async () => ({ rateLimiter: redisRateLimiter(await fresh()) }));
+  rateLimiterSuite("Redis, by its own clock", async () => {
+    const { here, elsewhere, loseBackend } = await cuttable();
+    return { rateLimiter: redisRateLimiter(here), elsewhere: redisRateLimiter(elsewhere), loseBackend };
+  });
 
-  cacheSuite("Redis", async () => ({ cache: redisCache(await fresh()) }));
+  cacheSuite("Redis", async () => {
+    const { here, elsewhere, loseBackend } = await cuttable();
+    return { cache: redisCache(here), elsewhere: redisCache(elsewhere), loseBackend };
+  });
 });

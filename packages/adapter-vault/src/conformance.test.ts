@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
-import { secretStoreSuite } from "@armature/conformance";
+import { type CuttableLine, cuttableLine, secretStoreSuite } from "@armature/conformance";
 import { afterAll } from "vitest";
 import { type FakeVault, type FakeVaultOptions, startFakeVault } from "./fake-vault.ts";
 import { vault } from "./vault.ts";
 
 const fakes: FakeVault[] = [];
-afterAll(() => Promise.all(fakes.map((fake) => fake.close())));
+const lines: CuttableLine[] = [];
+afterAll(() => Promise.all([...lines, ...fakes].map((each) => each.close())));
 
 async function fakeWith(options: FakeVaultOptions) {
   const fake = await startFakeVault(options);
@@ -25,7 +26,14 @@ function policyOfPage(): Readonly<Record<string, readonly string[]>> {
 
 secretStoreSuite("Vault (fake, as Vault 1.8)", async () => {
   const { fake, auth } = await fakeWith({ like: "vault" });
-  return vault({ address: fake.address, auth });
+  const { hostname: host, port } = new URL(fake.address);
+  const line = await cuttableLine({ host, port: Number(port) });
+  lines.push(line);
+  return {
+    secrets: vault({ address: `http://127.0.0.1:${line.port}`, auth }),
+    elsewhere: vault({ address: fake.address, auth }),
+    loseBackend: line.cut,
+  };
 });
 
 secretStoreSuite("OpenBao (fake, as OpenBao 2.6)", async () => {

@@ -2,15 +2,19 @@ import type { Cache } from "@armature/core";
 import fc from "fast-check";
 import { beforeAll, expect, vi } from "vitest";
 import { fresh } from "./expectations.ts";
+import { type Losable, onceBack, withoutBackend } from "./outage-tests.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
 
-export interface CacheSetup {
+export interface CacheSetup extends Losable {
   readonly cache: Cache;
+  /** The same cache as another process sees it; without it the tests of two instances are skipped. */
+  readonly elsewhere?: Cache;
   /** Moves the adapter's time; without it the tests wait. */
   pass?(ms: number): Promise<void> | void;
 }
 
 const HOUR_MS = 3_600_000;
+const AWAY = expect.stringMatching(/^(?:unavailable|timeout)$/);
 
 /** What every `Cache` must do. It may forget, so it is asked at once, and about little. */
 export function cacheSuite(
@@ -110,5 +114,57 @@ export function cacheSuite(
       await Promise.all(keys.map((key) => cache.set(group, key, key, HOUR_MS)));
       expect(await Promise.all(keys.map((key) => cache.get(group, key)))).toEqual(keys);
     });
+
+    test("what one instance sets another gives, and what one forgets is forgotten for both", async (context) => {
+      const { cache, elsewhere } = ready;
+      if (elsewhere === undefined) return context.skip("the setup has no second instance");
+      const group = fresh("group");
+      await cache.set(group, "a", "1", HOUR_MS);
+      expect(await elsewhere.get(group, "a")).toBe("1");
+      await elsewhere.set(group, "a", "2", HOUR_MS);
+      await elsewhere.set(group, "b", "2", HOUR_MS);
+      expect(await cache.get(group, "a")).toBe("2");
+      await cache.delete(group, "a");
+      expect(await elsewhere.get(group, "a")).toBeUndefined();
+      await elsewhere.delete(group);
+      expect(await cache.get(group, "b")).toBeUndefined();
+    });
+
+    test("however writers of two instances meet, what is read was written as a whole, and both end with the same", async () => {
+      const { cache, elsewhere = cache } = ready;
+      const group = fresh("group");
+      const texts = Array.from({ length: 6 }, (_, at) => `${at}`.repeat(20_000));
+      const read: (string | undefined)[] = [];
+      const writer = async (by: Cache, at: number) => {
+        for (let turn = 0; turn < 8; turn += 1) {
+          if ((turn + at) % 4 === 3) await by.delete(group, turn % 2 === 0 ? "a" : undefined);
+          else await by.set(group, "a", texts[at]!, HOUR_MS);
+          read.push(await (turn % 2 === 0 ? cache : elsewhere).get(group, "a"));
+        }
+      };
+      await Promise.all(texts.map((_, at) => writer(at % 2 === 0 ? cache : elsewhere, at)));
+      for (const text of read) expect(text === undefined || texts.includes(text)).toBe(true);
+      const last = await cache.get(group, "a");
+      expect((await elsewhere.get(group, "a")) === last).toBe(true);
+      await elsewhere.delete(group);
+      expect(await cache.get(group, "a")).toBeUndefined();
+    });
+
+    test("while the backend is away nothing is made up and nobody waits for long; after that it keeps again", async (context) => {
+      const { cache } = ready;
+      const group = fresh("group");
+      await cache.set(group, "a", "1", HOUR_MS);
+      await withoutBackend(context, ready, async () => {
+        const asked = performance.now();
+        const outcomes = await Promise.allSettled([cache.get(group, "a"), cache.get(group, "b")]);
+        for (const [at, outcome] of outcomes.entries())
+          if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ kind: AWAY });
+          else expect([undefined, ...(at === 0 ? ["1"] : [])]).toContain(outcome.value);
+        await cache.set(group, "b", "2", HOUR_MS).catch((error) => expect(error).toMatchObject({ kind: AWAY }));
+        expect(performance.now() - asked).toBeLessThan(10_000);
+      });
+      await onceBack(() => cache.set(group, "a", "3", HOUR_MS));
+      expect(await cache.get(group, "a")).toBe("3");
+    }, 60_000);
   });
 }

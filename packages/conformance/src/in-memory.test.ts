@@ -2,7 +2,10 @@ import { InMemoryCache, InMemoryLease, InMemoryRateLimiter, InProcessBus, inMemo
 import { fixedClock } from "@armature/core/testing";
 import { cacheSuite, eventBusSuite, leaseSuite, rateLimiterSuite, storeSuite } from "./index.ts";
 
-storeSuite("in-memory", () => inMemory());
+storeSuite("in-memory", () => {
+  const clock = fixedClock(Date.now());
+  return { store: inMemory({ clock }), pass: (ms) => clock.advance(ms) };
+});
 
 eventBusSuite("in-process", () => new InProcessBus());
 

@@ -1,12 +1,15 @@
 export { type AuthorizerSetup, authorizerSuite } from "./authorizer-suite.ts";
 export { type CacheSetup, cacheSuite } from "./cache-suite.ts";
 export { type ClockSetup, clockSuite } from "./clock-suite.ts";
+export { type CuttableLine, cuttableLine } from "./cuttable-line.ts";
 export { type EventBusSetup, eventBusSuite } from "./event-bus-suite.ts";
 export { httpClientSuite } from "./http-client-suite.ts";
 export { idsSuite } from "./ids-suite.ts";
 export { type LeaseSetup, leaseSuite } from "./lease-suite.ts";
 export { type LoggerSetup, loggerSuite } from "./logger-suite.ts";
+export type { Losable } from "./outage-tests.ts";
 export { type RateLimiterSetup, rateLimiterSuite } from "./rate-limiter-suite.ts";
-export { secretStoreSuite } from "./secret-store-suite.ts";
+export { type SecretStoreSetup, secretStoreSuite } from "./secret-store-suite.ts";
+export type { StoreSetup } from "./store-shared-tests.ts";
 export { storeSuite } from "./store-suite.ts";
 export type { SuiteOptions } from "./suite.ts";

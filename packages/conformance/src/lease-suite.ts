@@ -1,9 +1,10 @@
 import type { HeldLease, Lease } from "@armature/core";
 import { beforeAll, expect, vi } from "vitest";
 import { fresh } from "./expectations.ts";
+import { expectOutage, type Losable, onceBack, withoutBackend } from "./outage-tests.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
 
-export interface LeaseSetup {
+export interface LeaseSetup extends Losable {
   readonly lease: Lease;
   /** The same leases as another process sees them; the same object when absent. */
   readonly elsewhere?: Lease;
@@ -157,5 +158,47 @@ export function leaseSuite(
       expect(await here().acquire(key, LONG_MS)).toBeUndefined();
       expect(await second.renew(LONG_MS)).toBe(true);
     });
+
+    test("however takers of two instances meet, never two hold it, and each has a higher fence than the one before", async () => {
+      const key = fresh("key");
+      let holding = 0;
+      let most = 0;
+      const fences: number[] = [];
+      const taker = async (by: Lease, at: number) => {
+        for (let turn = 0; turn < 8; ) {
+          const held = await by.acquire(key, LONG_MS);
+          if (held === undefined) {
+            await new Promise((resolve) => setImmediate(resolve));
+            continue;
+          }
+          holding += 1;
+          most = Math.max(most, holding);
+          fences.push(held.fence);
+          if ((turn + at) % 3 === 0) expect(await held.renew(LONG_MS)).toBe(true);
+          else await new Promise((resolve) => setImmediate(resolve));
+          holding -= 1;
+          await held.release();
+          turn += 1;
+        }
+      };
+      await Promise.all(Array.from({ length: 4 }, (_, at) => taker(at % 2 === 0 ? here() : elsewhere(), at)));
+      expect(most).toBe(1);
+      expect(fences).toEqual([...new Set(fences)].sort((a, b) => a - b));
+      expect(fences).toHaveLength(32);
+    }, 30_000);
+
+    test("while the backend is away nobody gets or keeps a lease; after that there is one holder, with a higher fence", async (context) => {
+      const [key, free] = [fresh("key"), fresh("key")];
+      const held = expectHeld(await here().acquire(key, LONG_MS));
+      await withoutBackend(context, ready, async () => {
+        await expectOutage(here().acquire(free, LONG_MS));
+        await expectOutage(held.renew(LONG_MS));
+      });
+      expectHeld(await onceBack(() => here().acquire(free, LONG_MS)));
+      // A backend may have forgotten who held it: then it is lost, and whoever is next can be told apart.
+      const next = await onceBack(() => elsewhere().acquire(key, LONG_MS));
+      expect(await held.renew(LONG_MS)).toBe(next === undefined);
+      if (next !== undefined) expect(next.fence).toBeGreaterThan(held.fence);
+    }, 60_000);
   });
 }

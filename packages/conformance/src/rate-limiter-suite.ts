@@ -2,10 +2,13 @@ import type { Bucket, RateLimiter, TakeRequest } from "@armature/core";
 import fc from "fast-check";
 import { beforeAll, expect, type TestContext, vi } from "vitest";
 import { fresh } from "./expectations.ts";
+import { expectOutage, type Losable, onceBack, withoutBackend } from "./outage-tests.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
 
-export interface RateLimiterSetup {
+export interface RateLimiterSetup extends Losable {
   readonly rateLimiter: RateLimiter;
+  /** The same buckets as another process sees them; without it the test of two instances is skipped. */
+  readonly elsewhere?: RateLimiter;
   /** Moves the adapter's time. Without it tests that need exact times are skipped. */
   pass?(ms: number): Promise<void> | void;
 }
@@ -168,5 +171,36 @@ export function rateLimiterSuite(
         { numRuns: 60 },
       );
     });
+
+    test("two instances share their buckets: together they give what there is, however their takers meet", async (context) => {
+      const { rateLimiter, elsewhere } = ready;
+      if (elsewhere === undefined) return context.skip("the setup has no second instance");
+      const [mine, shared] = [
+        { key: fresh("mine"), bucket: { capacity: 5, refillMs: HOUR_MS } },
+        { key: fresh("shared"), bucket: { capacity: 11, refillMs: HOUR_MS } },
+      ];
+      const results = await Promise.all(
+        Array.from({ length: 40 }, (_, at) => {
+          const requests = at % 4 < 2 ? [mine, shared] : [shared, mine];
+          return (at % 2 === 0 ? rateLimiter : elsewhere).take(requests);
+        }),
+      );
+      expect(results.filter(({ allowed }) => allowed)).toHaveLength(5);
+      const rest = await Promise.all(
+        Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? rateLimiter : elsewhere).take([shared])),
+      );
+      expect(rest.filter(({ allowed }) => allowed)).toHaveLength(6);
+    });
+
+    test("while the backend is away a taker is refused soon, and what was taken before is not given again", async (context) => {
+      const [key, bucket] = [fresh("key"), { capacity: 3, refillMs: HOUR_MS }];
+      expect(await allowedOf(2, key, bucket)).toBe(2);
+      await withoutBackend(context, ready, async () => {
+        await expectOutage(take(key, bucket));
+      });
+      const first = await onceBack(() => take(key, bucket));
+      // The answer of a taker may have been lost on its way, and its token with it.
+      expect((first.allowed ? 1 : 0) + (await allowedOf(10, key, bucket))).toBeLessThanOrEqual(1);
+    }, 60_000);
   });
 }

@@ -7,5 +7,6 @@ secretStoreSuite("sealed in the store", async () => {
   await store.migrate([{ name: "secrets", aggregates: [] }]);
   const ids = systemIds(systemClock());
   const keyEncryptionKey = new Secret(Buffer.from(ids.random(32)).toString("base64"));
-  return new SealedSecretStore({ store, keyEncryptionKey, ids });
+  const instance = () => new SealedSecretStore({ store, keyEncryptionKey, ids });
+  return { secrets: instance(), elsewhere: instance() };
 });

@@ -2,20 +2,30 @@ import { Secret, type SecretStore } from "@armature/core";
 import fc from "fast-check";
 import { beforeAll, expect } from "vitest";
 import { everythingIn, expectRefusal, fresh } from "./expectations.ts";
+import { expectOutage, type Losable, onceBack, withoutBackend } from "./outage-tests.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
+
+export interface SecretStoreSetup extends Losable {
+  readonly secrets: SecretStore;
+  /** The same secrets as another process sees them; without it the tests of two instances are skipped. */
+  readonly elsewhere?: SecretStore;
+}
 
 const CONFLICT = "secret.version_conflict";
 
 /** What every `SecretStore` must do. The store may hold other things already. */
 export function secretStoreSuite(
   adapter: string,
-  setup: () => SecretStore | Promise<SecretStore>,
+  setup: () => SecretStore | SecretStoreSetup | Promise<SecretStore | SecretStoreSetup>,
   options: SuiteOptions = {},
 ): void {
   describeSuite("SecretStore", adapter, options, (test) => {
+    let ready: SecretStoreSetup;
     let secrets: SecretStore;
     beforeAll(async () => {
-      secrets = await setup();
+      const made = await setup();
+      ready = "secrets" in made ? made : { secrets: made };
+      secrets = ready.secrets;
     });
 
     const reveal = async (tenant: string, name: string, version?: number) =>
@@ -212,6 +222,55 @@ export function secretStoreSuite(
       const error = await expectRefusal(secrets.put(tenant, "key", new Secret("canary-refused"), 7), CONFLICT);
       expect(everythingIn(error)).not.toContain("canary");
     });
+
+    test("two instances write the first secrets of a tenant at once, and each reads what the other wrote", async (context) => {
+      const { elsewhere } = ready;
+      if (elsewhere === undefined) return context.skip("the setup has no second instance");
+      for (let round = 0; round < 5; round += 1) {
+        const tenant = fresh("t");
+        const names = Array.from({ length: 6 }, (_, at) => `key-${at}`);
+        const by = (at: number) => (at % 2 === 0 ? secrets : elsewhere);
+        await Promise.all(names.map((name, at) => by(at).put(tenant, name, new Secret(`of ${at}`), 0)));
+        for (const [at, name] of names.entries())
+          expect((await by(at + 1).get(tenant, name))?.value.reveal()).toBe(`of ${at}`);
+      }
+    });
+
+    test("of writers of two instances that expect the same version exactly one wins, and both read what it wrote", async (context) => {
+      const { elsewhere } = ready;
+      if (elsewhere === undefined) return context.skip("the setup has no second instance");
+      const tenant = fresh("t");
+      await secrets.put(tenant, "key", new Secret("0"), 0);
+      for (let version = 1; version <= 6; version += 1) {
+        const written = await Promise.allSettled(
+          Array.from({ length: 6 }, (_, at) =>
+            (at % 2 === 0 ? secrets : elsewhere).put(tenant, "key", new Secret(`${version}.${at}`), version),
+          ),
+        );
+        const winners = written.flatMap(({ status }, at) => (status === "fulfilled" ? [`${version}.${at}`] : []));
+        expect(winners).toHaveLength(1);
+        for (const by of [secrets, elsewhere]) expect((await by.get(tenant, "key"))?.value.reveal()).toBe(winners[0]);
+      }
+      await elsewhere.delete(tenant, "key");
+      expect(await secrets.get(tenant, "key")).toBeUndefined();
+    });
+
+    test("while the backend is away reading and writing are refused soon, without a value; after that all is as it was", async (context) => {
+      const tenant = fresh("t");
+      await secrets.put(tenant, "key", new Secret("kept-value"));
+      await withoutBackend(context, ready, async () => {
+        const errors = [
+          await expectOutage(secrets.put(tenant, "new", new Secret("refused-value"), 0)),
+          await expectOutage(secrets.ping()),
+        ];
+        for (const error of errors) expect(everythingIn(error)).not.toMatch(/kept-value|refused-value/);
+      });
+      expect((await onceBack(() => secrets.get(tenant, "key")))?.value.reveal()).toBe("kept-value");
+      // What was refused may have been written, and then as a whole.
+      const version = (await secrets.get(tenant, "new"))?.version ?? 0;
+      expect(await secrets.put(tenant, "new", new Secret("second"), version)).toBe(version + 1);
+      expect((await secrets.get(tenant, "new"))?.value.reveal()).toBe("second");
+    }, 60_000);
 
     test("it answers a ping", async () => {
       await expect(secrets.ping()).resolves.toBeUndefined();

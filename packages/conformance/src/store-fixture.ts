@@ -2,17 +2,22 @@ import {
   type AggregateChange,
   type AggregateRef,
   type AuditRow,
+  type Claim,
   type CommitPart,
   type CommitResult,
   encodeIndexValue,
+  everyPartition,
+  headOf,
   type IndexValue,
   type JsonObject,
   type OutboxEntry,
+  PARTITIONS,
   type Page,
   type SentCommand,
   type Store,
   type StoredContext,
   type StoredEvent,
+  sequenceOf,
   systemClock,
   systemIds,
 } from "@armature/core";
@@ -29,6 +34,7 @@ export const contexts: readonly StoredContext[] = [
       { type: "note", index: [] },
       { type: "shared", index: [] },
     ],
+    projections: [{ name: "indexed", index: ["city", "n"] }],
   },
   {
     name: BETA,
@@ -153,25 +159,56 @@ export async function allPages<T>(
 /** One pass over a context's outbox: the tenant's entries. */
 export async function outboxOf(store: Store, context: string, tenant: string, limit = 100): Promise<OutboxEntry[]> {
   const found: OutboxEntry[] = [];
-  for (let after: string | undefined; ; ) {
-    const entries = await store.outbox.read(context, { limit, ...(after === undefined ? {} : { after }) });
-    found.push(...entries.filter(({ message }) => tenantOf(message) === tenant));
-    if (entries.length < limit) return found;
-    after = entries.at(-1)!.position;
+  let cursors = everyPartition;
+  while (cursors.length > 0) {
+    const entries = await store.outbox.read(context, { cursors, limit });
+    found.push(...entries.filter(({ message }) => headOf(message).tenant === tenant));
+    cursors = cursors.flatMap(({ partition }) => {
+      const read = entries.filter((entry) => entry.partition === partition);
+      return read.length === limit ? [{ partition, after: read.at(-1)!.position }] : [];
+    });
   }
+  return found.sort((a, b) => Number(a.position) - Number(b.position));
+}
+
+/** All partitions of an outbox, taken from whoever has them: a claim in tests is for the moment. */
+export async function claimAll(store: Store, context: string, member = "test"): Promise<readonly Claim[]> {
+  const { claims } = await store.outbox.claim(context, { member, ttlMs: 60_000, now: Date.now() });
+  expect(claims, "somebody else has claims").toHaveLength(PARTITIONS);
+  return claims;
 }
 
 /** The event inside an entry. */
-export function eventIn(entry: OutboxEntry | undefined): StoredEvent {
+export function eventIn(entry: Pick<OutboxEntry, "message"> | undefined): StoredEvent {
   if (entry?.message.kind !== "event") throw new Error("The entry holds no event.");
   return entry.message.event;
 }
 
-export function removeAll(store: Store, context: string, entries: readonly OutboxEntry[]): Promise<void> {
-  return store.outbox.remove(
-    context,
-    entries.map(({ position }) => position),
-  );
+export async function removeAll(store: Store, context: string, entries: readonly OutboxEntry[]): Promise<void> {
+  const claims = await claimAll(store, context);
+  expect(await store.outbox.settle(context, claims, { published: [], finished: entries })).toEqual([]);
+}
+
+/** Has what a consumer has parked of a sequence delivered again; how many that are. */
+export async function retry(
+  store: Store,
+  tenant: string,
+  context: string,
+  consumer: string,
+  sequence: AggregateRef,
+): Promise<number> {
+  const { items } = await store.deadLetters({ tenant, context }, { consumer, limit: 200 });
+  const parked = items.filter(({ message }) => {
+    const { type, id } = sequenceOf(message);
+    return type === sequence.type && id === sequence.id;
+  });
+  try {
+    await store.commit(tenant, { parts: [part(context, { letters: [{ step: "retry", consumer, sequence }] })] });
+    return parked.length;
+  } catch (error) {
+    expect([parked.length, error]).toMatchObject([0, { code: "version_conflict" }]);
+    return 0;
+  }
 }
 
 /** Texts that are not the cursor of any listing. */
@@ -194,7 +231,3 @@ export const garbageCursors = [
   Buffer.from('{"v":1,"k":["x"]}').toString("base64url"),
   Buffer.from([0xff, 0xfe, 0x00]).toString("base64url"),
 ];
-
-function tenantOf(message: OutboxEntry["message"]): string {
-  return message.kind === "event" ? message.event.tenant : message.command.tenant;
-}

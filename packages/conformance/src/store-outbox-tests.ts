@@ -1,10 +1,19 @@
-import type { AggregateRef, DeadLetter, OutboxEntry, Store } from "@armature/core";
+import {
+  type AggregateRef,
+  type DeadLetter,
+  everyPartition,
+  type OutboxEntry,
+  PARTITIONS,
+  type Store,
+  sequenceOf,
+} from "@armature/core";
 import { expect } from "vitest";
 import { expectRefusal, fresh } from "./expectations.ts";
 import {
   ALPHA,
   allPages,
   BETA,
+  claimAll,
   command,
   event,
   eventIn,
@@ -13,6 +22,7 @@ import {
   outboxOf,
   part,
   removeAll,
+  retry,
   save,
 } from "./store-fixture.ts";
 import type { RegisterTest } from "./suite.ts";
@@ -41,18 +51,23 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
   const letterFor = (entry: OutboxEntry, consumer: string, more: Partial<DeadLetter> = {}): DeadLetter => ({
     context: ALPHA,
     consumer,
-    event: eventIn(entry),
+    message: entry.message,
     reason: "Error: no",
     attempts: 8,
     time: "2026-01-02T03:04:05.678Z",
     ...more,
   });
-  const park = (entry: OutboxEntry, consumer: string, more: Partial<DeadLetter> = {}) =>
-    store().outbox.park(ALPHA, entry.position, letterFor(entry, consumer, more));
+  const claimOf = async ({ partition }: OutboxEntry) =>
+    (await claimAll(store(), ALPHA)).find((claim) => claim.partition === partition)!;
+  const park = async (entry: OutboxEntry, consumer: string, more: Partial<DeadLetter> = {}) =>
+    store().outbox.park(ALPHA, await claimOf(entry), entry.position, letterFor(entry, consumer, more));
+  const fail = async (entry: OutboxEntry, consumer: string, attempts: number, nextAt: number) =>
+    store().outbox.failed(ALPHA, await claimOf(entry), { position: entry.position, consumer, attempts, nextAt });
+  const publish = async (entries: readonly OutboxEntry[]) =>
+    store().outbox.settle(ALPHA, await claimAll(store(), ALPHA), { published: entries, finished: [] });
   const letters = async (tenant: string, consumer?: string) =>
-    (await store().outbox.deadLetters({ tenant, context: ALPHA }, { consumer, limit: 100 })).items;
-  const replay = (tenant: string, consumer: string, ref: AggregateRef) =>
-    store().outbox.replay({ tenant, context: ALPHA }, consumer, ref);
+    (await store().deadLetters({ tenant, context: ALPHA }, { consumer, limit: 100 })).items;
+  const replay = (tenant: string, consumer: string, ref: AggregateRef) => retry(store(), tenant, ALPHA, consumer, ref);
   /** An aggregate with this many events that wait, the first `gone` of them parked for the consumer and removed. */
   const parkedAndGone = async (tenant: string, ref: AggregateRef, count: number, gone: number, consumer = MIRROR) => {
     await save(store(), tenant, ALPHA, ref, 0, { version: count });
@@ -95,19 +110,40 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
   test("a relay sees every tenant's entries, page by page, without gaps or repeats", async () => {
     const tenants = [fresh("t"), fresh("t"), fresh("t")];
     for (const tenant of tenants) await save(store(), tenant, ALPHA, order(), 0, { version: 4 });
-    for (const limit of [1, 5, 12, 50]) {
+    for (const limit of [1, 3, 12, 50]) {
       const found: OutboxEntry[] = [];
-      for (let after: string | undefined; ; ) {
-        const entries = await store().outbox.read(ALPHA, { after, limit });
-        expect(entries.length).toBeLessThanOrEqual(limit);
-        found.push(...entries);
-        if (entries.length < limit) break;
-        after = entries.at(-1)!.position;
-      }
-      expect(found.map((entry) => eventIn(entry).tenant)).toEqual(tenants.flatMap((tenant) => Array(4).fill(tenant)));
+      for (const tenant of tenants) found.push(...(await outboxOf(store(), ALPHA, tenant, limit)));
       expect(versions(found)).toEqual([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
       expect(new Set(found.map(({ position }) => position)).size).toBe(12);
     }
+    for (const entry of await store().outbox.read(ALPHA, { cursors: everyPartition, limit: 1 }))
+      expect(eventIn(entry).aggregateVersion).toBe(1);
+  });
+
+  test("an aggregate's events are in one partition, and many aggregates are spread over many", async () => {
+    const tenant = fresh("t");
+    const refs = Array.from({ length: 100 }, () => order());
+    for (const ref of refs) await save(store(), tenant, ALPHA, ref, 0, { version: 2 });
+    await store().commit(tenant, {
+      parts: [part(ALPHA, { messages: Array.from({ length: 50 }, () => command(tenant, ALPHA)) })],
+    });
+    const entries = await waiting(tenant);
+    expect(entries).toHaveLength(250);
+    for (const entry of entries) {
+      expect(entry.partition).toBeGreaterThanOrEqual(0);
+      expect(entry.partition).toBeLessThan(PARTITIONS);
+    }
+    const events = entries.filter(({ message }) => message.kind === "event");
+    for (const ref of refs) {
+      const own = events.filter((entry) => eventIn(entry).aggregateId === ref.id);
+      expect(new Set(own.map(({ partition }) => partition)).size).toBe(1);
+    }
+    expect(new Set(events.map(({ partition }) => partition)).size).toBeGreaterThan(PARTITIONS / 3);
+    const commands = entries.filter(({ message }) => message.kind === "command");
+    expect(new Set(commands.map(({ partition }) => partition)).size).toBeGreaterThan(10);
+    const [some] = entries;
+    const inPartition = entries.filter(({ partition }) => partition === some!.partition);
+    expect(await store().outbox.size(ALPHA, [some!.partition])).toBe(inPartition.length);
   });
 
   test("the events of each aggregate wait in the order of its versions, however many write at once", async () => {
@@ -135,10 +171,10 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     const tenant = fresh("t");
     await save(store(), tenant, ALPHA, order(), 0, { version: 3 });
     const [first, , third] = await waiting(tenant);
-    await store().outbox.published(ALPHA, [first!.position, third!.position]);
+    await publish([first!, third!]);
     expect((await waiting(tenant)).map(({ published }) => published)).toEqual([true, false, true]);
-    await store().outbox.published(ALPHA, [first!.position]);
-    await store().outbox.published(ALPHA, []);
+    await publish([first!]);
+    await publish([]);
     expect((await waiting(tenant)).map(({ published }) => published)).toEqual([true, false, true]);
   });
 
@@ -157,11 +193,10 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     const tenant = fresh("t");
     await save(store(), tenant, ALPHA, order(), 0, { version: 2 });
     const [entry] = await waiting(tenant);
-    const { position } = entry!;
     const nextAt = 1_800_000_000_000;
-    await store().outbox.failed(ALPHA, { position, consumer: MIRROR, attempts: 1, nextAt });
-    await store().outbox.failed(ALPHA, { position, consumer: COUNT, attempts: 4, nextAt: nextAt + 1 });
-    await store().outbox.failed(ALPHA, { position, consumer: MIRROR, attempts: 2, nextAt: nextAt + 5 });
+    await fail(entry!, MIRROR, 1, nextAt);
+    await fail(entry!, COUNT, 4, nextAt + 1);
+    await fail(entry!, MIRROR, 2, nextAt + 5);
     const [first, second] = await waiting(tenant);
     expect([...first!.failures].sort((a, b) => a.attempts - b.attempts)).toEqual([
       { consumer: MIRROR, attempts: 2, nextAt: nextAt + 5 },
@@ -174,30 +209,31 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     const tenant = fresh("t");
     await save(store(), tenant, ALPHA, order(), 0);
     const [entry] = await waiting(tenant);
-    const { position } = entry!;
-    await store().outbox.failed(ALPHA, { position, consumer: MIRROR, attempts: 8, nextAt: 5 });
-    await store().outbox.failed(ALPHA, { position, consumer: COUNT, attempts: 1, nextAt: 5 });
+    await fail(entry!, MIRROR, 8, 5);
+    await fail(entry!, COUNT, 1, 5);
     await park(entry!, MIRROR);
     const [after] = await waiting(tenant);
     expect(after).toMatchObject({ done: [MIRROR], failures: [{ consumer: COUNT, attempts: 1, nextAt: 5 }] });
   });
 
   test("an aggregate is parked for one consumer and tenant, and no other", async () => {
-    const [tenant, ref] = [fresh("t"), order()];
-    await save(store(), tenant, ALPHA, ref, 0);
-    const [entry] = await waiting(tenant);
-    const parked = (of: string, consumer: string, aggregate: AggregateRef, context = ALPHA) =>
-      store().outbox.parked(context, of, consumer, aggregate);
-    expect(await parked(tenant, MIRROR, ref)).toBe(false);
-    await park(entry!, MIRROR);
-    expect(await parked(tenant, MIRROR, ref)).toBe(true);
-    expect(await parked(tenant, COUNT, ref)).toBe(false);
-    expect(await parked(tenant, MIRROR, order())).toBe(false);
-    expect(await parked(tenant, MIRROR, { type: "note", id: ref.id })).toBe(false);
-    expect(await parked(fresh("t"), MIRROR, ref)).toBe(false);
-    expect(await parked(tenant, MIRROR, ref, BETA)).toBe(false);
-    await removeAll(store(), ALPHA, [entry!]);
-    expect(await parked(tenant, MIRROR, ref)).toBe(true);
+    const [tenant, ref, neighbour] = [fresh("t"), order(), fresh("t")];
+    await save(store(), tenant, ALPHA, ref, 0, { version: 2 });
+    await save(store(), neighbour, ALPHA, ref, 0);
+    await save(store(), tenant, ALPHA, { type: "note", id: ref.id }, 0);
+    const [first] = await waiting(tenant);
+    expect(first!.parked).toEqual([]);
+    await park(first!, MIRROR);
+    const parked = async (of: string) =>
+      (await waiting(of)).map((entry) => [eventIn(entry).aggregateType, eventIn(entry).aggregateVersion, entry.parked]);
+    expect(await parked(tenant)).toEqual([
+      ["order", 1, [MIRROR]],
+      ["order", 2, [MIRROR]],
+      ["note", 1, []],
+    ]);
+    expect(await parked(neighbour)).toEqual([["order", 1, []]]);
+    await removeAll(store(), ALPHA, [first!]);
+    expect((await parked(tenant))[0]).toEqual(["order", 2, [MIRROR]]);
   });
 
   test("a removed entry is gone and removing it again has no effect", async () => {
@@ -244,9 +280,9 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     const entries = await waiting(tenant);
     for (const entry of entries) await park(entry, MIRROR);
     const list = (page: { readonly limit: number; readonly after?: string }) =>
-      store().outbox.deadLetters({ tenant, context: ALPHA }, page);
+      store().deadLetters({ tenant, context: ALPHA }, page);
     for (const limit of [1, 3, 7, 20])
-      expect((await allPages(limit, list)).map((letter) => letter.event.aggregateVersion)).toEqual([
+      expect((await allPages(limit, list)).map(({ message }) => eventIn({ message }).aggregateVersion)).toEqual([
         1, 2, 3, 4, 5, 6, 7,
       ]);
     for (const after of garbageCursors) await expectRefusal(list({ limit: 5, after }), "invalid_input");
@@ -263,26 +299,39 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
       expect(entry).toMatchObject({ published: true, done: [], failures: [], only: [MIRROR] });
     for (const entry of back.slice(3)) expect(entry.only).toBeUndefined();
     expect(await letters(tenant)).toEqual([]);
-    expect(await store().outbox.parked(ALPHA, tenant, MIRROR, ref)).toBe(false);
+    for (const entry of back) expect(entry.parked).toEqual([]);
   });
 
   test("until the next pass begins a replayed aggregate stays parked, and what is parked behind it comes back too", async () => {
     const [tenant, ref] = [fresh("t"), order()];
     const entries = await parkedAndGone(tenant, ref, 3, 2);
     await replay(tenant, MIRROR, ref);
-    const stillParked = () => store().outbox.parked(ALPHA, tenant, MIRROR, ref);
-    expect(await stillParked()).toBe(true);
     expect(await letters(tenant)).toEqual([]);
     expect(await replay(tenant, MIRROR, ref)).toBe(0);
-    const restOfPass = await store().outbox.read(ALPHA, { after: entries[1]!.position, limit: 10 });
+    const { partition, position } = entries[1]!;
+    const restOfPass = await store().outbox.read(ALPHA, { cursors: [{ partition, after: position }], limit: 10 });
     expect(versions(restOfPass)).toEqual([3]);
-    expect(await stillParked()).toBe(true);
-    await park(entries[2]!, MIRROR, { reason: `behind ${eventIn(entries[0]).id}` });
+    expect(restOfPass[0]!.parked).toEqual([MIRROR]);
+    const behind = { reason: `behind ${eventIn(entries[0]).id}`, attempts: 0 };
+    expect(await park(entries[2]!, MIRROR, behind)).toBe("parked");
     const back = await waiting(tenant);
     expect(versions(back)).toEqual([1, 2, 3]);
-    expect(back.map(({ done }) => done)).toEqual([[], [], []]);
-    expect(await stillParked()).toBe(false);
+    expect(back.map(({ done, parked }) => [done, parked])).toEqual([
+      [[], []],
+      [[], []],
+      [[], []],
+    ]);
     expect(await letters(tenant)).toEqual([]);
+  });
+
+  test("nothing is parked behind what is not parked any more", async () => {
+    const [tenant, ref] = [fresh("t"), order()];
+    const entries = await parkedAndGone(tenant, ref, 2, 1);
+    await replay(tenant, MIRROR, ref);
+    await waiting(tenant);
+    expect(await park(entries[1]!, MIRROR, { reason: "behind", attempts: 0 })).toBe("nothing-ahead");
+    expect(await letters(tenant)).toEqual([]);
+    expect((await waiting(tenant)).map(({ done }) => done)).toEqual([[], []]);
   });
 
   test("a replay of an event that others still wait for lets its consumer have it again", async () => {
@@ -341,8 +390,13 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
       [ref.id, [MIRROR]],
     ]);
     expect(await letters(tenant)).toHaveLength(3);
-    expect(await store().outbox.parked(ALPHA, tenant, COUNT, ref)).toBe(true);
-    expect(await store().outbox.parked(ALPHA, tenant, MIRROR, other)).toBe(true);
+    const parkedNow = await letters(tenant);
+    expect(parkedNow.map(({ consumer, message }) => [consumer, sequenceOf(message).id])).toEqual(
+      expect.arrayContaining([
+        [COUNT, ref.id],
+        [MIRROR, other.id],
+      ]),
+    );
   });
 
   test("what was replayed can be handled, removed and is then neither parked nor replayed again", async () => {
@@ -363,13 +417,32 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     const [original] = await parkedAndGone(tenant, ref, 1, 1);
     await replay(tenant, MIRROR, ref);
     const [entry] = await waiting(tenant);
-    await store().outbox.failed(ALPHA, { position: entry!.position, consumer: MIRROR, attempts: 1, nextAt: 7 });
+    await fail(entry!, MIRROR, 1, 7);
     expect((await waiting(tenant))[0]!.failures).toEqual([{ consumer: MIRROR, attempts: 1, nextAt: 7 }]);
     await park(entry!, MIRROR, { reason: "second time" });
     await removeAll(store(), ALPHA, [entry!]);
     expect(await letters(tenant)).toEqual([letterFor(original!, MIRROR, { reason: "second time" })]);
     expect(await replay(tenant, MIRROR, ref)).toBe(1);
     expect(await waiting(tenant)).toHaveLength(1);
+  });
+
+  test("a sent command can be parked and replayed, by itself", async () => {
+    const tenant = fresh("t");
+    const [one, two] = [command(tenant, ALPHA), command(tenant, ALPHA)];
+    await store().commit(tenant, { parts: [part(ALPHA, { messages: [one, two] })] });
+    const entries = await waiting(tenant);
+    const first = entries.find(({ message }) => message.kind === "command" && message.command.id === one.id)!;
+    await fail(first, one.operation, 23, 7);
+    expect(await park(first, one.operation, { attempts: 24 })).toBe("parked");
+    await removeAll(store(), ALPHA, [first]);
+    expect(await letters(tenant)).toEqual([letterFor(first, one.operation, { attempts: 24 })]);
+    expect(
+      (await waiting(tenant)).map(({ message, parked }) => [message.kind === "command" && message.command, parked]),
+    ).toEqual([[two, []]]);
+    expect(await replay(tenant, one.operation, sequenceOf(first.message))).toBe(1);
+    const back = (await waiting(tenant)).find(({ position }) => position === first.position);
+    expect(back).toMatchObject({ message: first.message, partition: first.partition, done: [], failures: [] });
+    expect(await letters(tenant)).toEqual([]);
   });
 
   test("a replay of nothing puts nothing back", async () => {
@@ -382,7 +455,7 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
 
 async function drain(store: Store, context: string): Promise<void> {
   for (;;) {
-    const entries = await store.outbox.read(context, { limit: 500 });
+    const entries = await store.outbox.read(context, { cursors: everyPartition, limit: 100 });
     if (entries.length === 0) return;
     await removeAll(store, context, entries);
   }

@@ -5,29 +5,41 @@ import { registerCounterTests } from "./store-counter-tests.ts";
 import { registerFindTests } from "./store-find-tests.ts";
 import { contexts } from "./store-fixture.ts";
 import { registerFollowTests } from "./store-follow-tests.ts";
+import { registerLetterTests } from "./store-letter-tests.ts";
 import { registerLogTests } from "./store-log-tests.ts";
 import { registerMigrateTests } from "./store-migrate-tests.ts";
 import { registerModelTests } from "./store-model-tests.ts";
 import { registerOnceTests } from "./store-once-tests.ts";
 import { registerOutboxTests } from "./store-outbox-tests.ts";
+import { registerProjectionTests } from "./store-projection-tests.ts";
 import { registerRecordsTests } from "./store-records-tests.ts";
+import { registerRelayTests } from "./store-relay-tests.ts";
+import { registerRetentionTests } from "./store-retention-tests.ts";
+import { registerSharedTests, type StoreSetup } from "./store-shared-tests.ts";
 import { registerTenancyTests } from "./store-tenancy-tests.ts";
+import { registerTimerTests } from "./store-timer-tests.ts";
 import { describeSuite, type SuiteOptions } from "./suite.ts";
 
 /**
  * What every `Store` must do. The suite migrates contexts of its own (`conformance_…`), uses tenants of its own, and
- * closes the store at the end; the store may hold other things.
+ * closes the store at the end, and `elsewhere` too; the store may hold other things.
  */
-export function storeSuite(adapter: string, setup: () => Store | Promise<Store>, options: SuiteOptions = {}): void {
+export function storeSuite(
+  adapter: string,
+  setup: () => Store | StoreSetup | Promise<Store | StoreSetup>,
+  options: SuiteOptions = {},
+): void {
   describeSuite("Store", adapter, options, (test) => {
-    let opened: Store | undefined;
-    const store = () => opened!;
+    let ready: StoreSetup | undefined;
+    const store = () => ready!.store;
     beforeAll(async () => {
-      opened = await setup();
-      await opened.migrate(contexts);
+      const made = await setup();
+      ready = "store" in made ? made : { store: made };
+      await ready.store.migrate(contexts);
     });
     afterAll(async () => {
-      await opened?.close();
+      await ready?.store.close();
+      await ready?.elsewhere?.close();
     });
 
     registerCommitTests(test, store);
@@ -35,11 +47,17 @@ export function storeSuite(adapter: string, setup: () => Store | Promise<Store>,
     registerFindTests(test, store);
     registerLogTests(test, store);
     registerFollowTests(test, store);
+    registerProjectionTests(test, store, () => ready!.elsewhere ?? ready!.store);
     registerRecordsTests(test, store);
     registerCounterTests(test, store);
     registerTenancyTests(test, store);
     registerMigrateTests(test, store);
     registerModelTests(test, store);
+    registerSharedTests(test, () => ready!);
     registerOutboxTests(test, store);
+    registerLetterTests(test, store);
+    registerTimerTests(test, store);
+    registerRetentionTests(test, store, () => ready!);
+    registerRelayTests(test, store, () => ready!);
   });
 }

@@ -5,12 +5,14 @@ import {
   ALPHA,
   auditRow,
   BETA,
+  claimAll,
   eventIn,
   index,
   newId,
   outboxOf,
   part,
   removeAll,
+  retry,
   save,
   written,
 } from "./store-fixture.ts";
@@ -50,12 +52,13 @@ export function registerTenancyTests(test: RegisterTest, store: () => Store): vo
     const letter = {
       context: ALPHA,
       consumer: CONSUMER,
-      event: eventIn(first),
+      message: first!.message,
       reason: "no",
       attempts: 1,
       time: "2026-01-02T03:04:05.678Z",
     };
-    await store().outbox.park(ALPHA, first!.position, letter);
+    const claim = (await claimAll(store(), ALPHA)).find(({ partition }) => partition === first!.partition)!;
+    await store().outbox.park(ALPHA, claim, first!.position, letter);
     return { owner, stranger, ref, messageId, first: first! };
   };
   const scopeOf = (tenant: string) => ({ tenant, context: ALPHA });
@@ -175,12 +178,12 @@ export function registerTenancyTests(test: RegisterTest, store: () => Store): vo
   test("another tenant's dead letters are neither listed nor replayed", async () => {
     const { owner, stranger, ref, first } = await twoTenants();
     await removeAll(store(), ALPHA, [first]);
-    expect((await store().outbox.deadLetters(scopeOf(stranger), { limit: 10 })).items).toEqual([]);
-    expect((await store().outbox.deadLetters(scopeOf(stranger), { limit: 10, consumer: CONSUMER })).items).toEqual([]);
-    expect(await store().outbox.replay(scopeOf(stranger), CONSUMER, ref)).toBe(0);
+    expect((await store().deadLetters(scopeOf(stranger), { limit: 10 })).items).toEqual([]);
+    expect((await store().deadLetters(scopeOf(stranger), { limit: 10, consumer: CONSUMER })).items).toEqual([]);
+    expect(await retry(store(), stranger, ALPHA, CONSUMER, ref)).toBe(0);
     expect(await outboxOf(store(), ALPHA, owner)).toHaveLength(1);
-    expect(await store().outbox.parked(ALPHA, owner, CONSUMER, ref)).toBe(true);
-    expect((await store().outbox.deadLetters(scopeOf(owner), { limit: 10 })).items).toHaveLength(1);
+    expect((await outboxOf(store(), ALPHA, owner)).map(({ parked }) => parked)).toEqual([[CONSUMER]]);
+    expect((await store().deadLetters(scopeOf(owner), { limit: 10 })).items).toHaveLength(1);
   });
 
   test("a tenant id that is no tenant id opens nothing", async () => {

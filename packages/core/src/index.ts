@@ -64,6 +64,7 @@ export {
   type ReauthorizationReason,
 } from "./contexts/connectors/contract.ts";
 export { byCursor, byLink, byOffset, pagesOf } from "./contexts/connectors/pages.ts";
+export { type Delivery, delivery } from "./contexts/delivery/contract.ts";
 export { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "./contexts/identity/authenticator.ts";
 export {
   AccountDisabled,
@@ -99,6 +100,12 @@ export {
   UserUpdated,
 } from "./contexts/identity/contract.ts";
 export { createIdentityAuthorizer, type IdentityAuthorizer } from "./contexts/identity/identity-authorizer.ts";
+export {
+  ProjectionRebuilding,
+  type Projections,
+  type ProjectionView,
+  projections,
+} from "./contexts/projections/contract.ts";
 export { SecretRevealDisabled, type Secrets, secrets } from "./contexts/secrets/contract.ts";
 export {
   type AggregateClass,
@@ -175,6 +182,24 @@ export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } f
 export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
+export {
+  type Claim,
+  type ClaimedShare,
+  type ClaimRequest,
+  type DeadLetter,
+  type DeadLetterQuery,
+  type EntryRef,
+  everyPartition,
+  headOf,
+  type LetterChange,
+  type Message,
+  type Outbox,
+  type OutboxEntry,
+  PARTITIONS,
+  type ParkResult,
+  type PartitionCursor,
+  sequenceOf,
+} from "./kernel/outbox.ts";
 export { pageOf, paging } from "./kernel/paging.ts";
 export { parse } from "./kernel/parse.ts";
 export {
@@ -184,6 +209,7 @@ export {
   HostTransactionUnusable,
   KeyEncryptionKeyWrong,
   NotWithinTransaction,
+  ProjectionNotReady,
   ProviderAnsweredGarbage,
   ProviderTimedOut,
   ProviderUnreachable,
@@ -222,6 +248,23 @@ export {
   toPrincipal,
 } from "./kernel/principal.ts";
 export {
+  defineProjection,
+  type OnProjected,
+  type ProjectionDefinition,
+  type ProjectionHandler,
+  type ProjectionRow,
+  type ProjectionRows,
+} from "./kernel/projection.ts";
+export type {
+  Positions,
+  ProjectionBatch,
+  ProjectionStore,
+  RowChange,
+  RowRef,
+  StoredProjection,
+} from "./kernel/projection-store.ts";
+export type { PruneQuery, Retention } from "./kernel/retention.ts";
+export {
   type Issue,
   type Json,
   type JsonObject,
@@ -232,6 +275,7 @@ export {
 } from "./kernel/schema.ts";
 export { Secret } from "./kernel/secret.ts";
 export { hasSensitive, sensitive } from "./kernel/sensitive.ts";
+export type { SentCommand } from "./kernel/sent-command.ts";
 export type {
   AggregateChange,
   AggregateRef,
@@ -242,23 +286,21 @@ export type {
   CommitResult,
   Counter,
   CounterQuery,
-  DeadLetter,
   EventQuery,
   FindQuery,
   IdempotencyRecord,
   IdempotencyWrite,
-  Outbox,
-  OutboxEntry,
   Outcome,
   Page,
   Records,
+  RowQuery,
   Scope,
-  SentCommand,
   Store,
   StoredAggregate,
   StoredContext,
   StoredEvent,
   StoredRecord,
+  StoredRow,
 } from "./kernel/store.ts";
 export type {
   HostTransaction,
@@ -267,6 +309,17 @@ export type {
   TransactionOutcome,
   TransactionStore,
 } from "./kernel/store-adapter.ts";
+export type {
+  Delay,
+  DueTimers,
+  Firing,
+  Recurrence,
+  RecurrenceOptions,
+  ScheduledQuery,
+  Timer,
+  TimerChange,
+  Timers,
+} from "./kernel/timers.ts";
 export type { ResolveHost } from "./runtime/address-guard.ts";
 export type {
   Armature,
@@ -280,6 +333,8 @@ export type {
 } from "./runtime/armature.ts";
 export { createArmature } from "./runtime/create-armature.ts";
 export { GuardedHttpClient, type GuardedHttpClientOptions } from "./runtime/guarded-http-client.ts";
-export type { RelayOptions } from "./runtime/relay.ts";
+export type { ProjectionOptions } from "./runtime/projection-runner.ts";
+export type { RelayOptions } from "./runtime/relay-settings.ts";
+export type { RetentionOptions } from "./runtime/retention-loop.ts";
 export type { LifecycleEvents } from "./runtime/runtime-ports.ts";
 export { SealedSecretStore, type SealedSecretStoreOptions } from "./runtime/sealed-secret-store.ts";

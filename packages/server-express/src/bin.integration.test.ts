@@ -303,6 +303,8 @@ describe.skipIf(await withoutServer())("on PostgreSQL", () => {
     expect((await callAs(server.origin, "", "/ready", { key: null })).status).toBe(200);
     // The commands do not need the server to be away.
     expect((await run(["tenant", "create", "globex"], env)).stdout).toBe("globex\n");
+    const listed = (await run(["tenant", "list"], env)).stdout.trim().split("\n");
+    expect(listed.map((line) => JSON.parse(line).tenantId)).toEqual(["acme", "globex"]);
     server.child.kill("SIGINT");
     expect((await server.exit).code).toBe(0);
   });

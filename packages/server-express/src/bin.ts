@@ -3,9 +3,12 @@ import { readFileSync } from "node:fs";
 import { ArmatureError } from "@armature/core";
 import { z } from "zod";
 import {
+  changeProjection,
   createKey,
   createTenant,
   listKeys,
+  listProjections,
+  listTenants,
   ownerKey,
   resumeTenant,
   revokeKey,
@@ -16,7 +19,7 @@ import { readCommand } from "./bin/command-line.ts";
 import { CommandRefused } from "./bin/command-refused.ts";
 import { diagnose } from "./bin/doctor.ts";
 import { type Finding, fail, findingText } from "./bin/finding.ts";
-import { openApp } from "./bin/open-app.ts";
+import { type OpenedApp, openApp } from "./bin/open-app.ts";
 import { serve } from "./bin/serve.ts";
 import { ConfigInvalid, readConfig, type ServerConfig } from "./config.ts";
 import { pinoLogger } from "./pino-logger.ts";
@@ -37,7 +40,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { config, warnings } = readConfig(process.env);
   if (command.name === "start") return serve(config, warnings, version);
   for (const warning of warnings) complain(warning);
-  await withApp(config, async (app) => {
+  await withApp(config, async ({ app, log }) => {
     switch (command.name) {
       case "migrate":
         await app.migrate();
@@ -46,6 +49,9 @@ async function main(args: readonly string[]): Promise<void> {
         await createTenant(app, command.tenant, command.displayName);
         if (command.owner === undefined) return print(command.tenant);
         return print(await createKey(app, ownerKey(command.tenant, command.owner)));
+      case "tenant list":
+        for await (const tenant of listTenants(app, log)) print(JSON.stringify(tenant));
+        return;
       case "tenant show":
         return print(JSON.stringify(await showTenant(app, command.tenant)));
       case "tenant suspend":
@@ -62,6 +68,15 @@ async function main(args: readonly string[]): Promise<void> {
       case "key revoke":
         await revokeKey(app, command.tenant, command.keyId);
         return complain(`The API key "${command.keyId}" is revoked.`);
+      case "projection list":
+        for (const projection of await listProjections(app)) print(JSON.stringify(projection));
+        return;
+      case "projection pause":
+        return complain(await changeProjection(app, "pause", command.projection));
+      case "projection resume":
+        return complain(await changeProjection(app, "resume", command.projection));
+      case "projection rebuild":
+        return complain(await changeProjection(app, "rebuild", command.projection));
     }
   });
 }
@@ -85,15 +100,12 @@ async function runDoctor(json: boolean): Promise<void> {
   if (json) print(JSON.stringify({ ok: process.exitCode === undefined, findings }));
 }
 
-async function withApp(
-  config: ServerConfig,
-  run: (app: Awaited<ReturnType<typeof openApp>>["app"]) => Promise<void>,
-): Promise<void> {
+async function withApp(config: ServerConfig, run: (opened: OpenedApp) => Promise<void>): Promise<void> {
   // What a script captures is on standard output; everything else goes to the other one.
   const logger = pinoLogger({ level: "error", destination: { write: (line) => void process.stderr.write(line) } });
   const opened = await openApp(config, { logger, relay: false });
   try {
-    await run(opened.app);
+    await run(opened);
   } finally {
     await opened.close();
   }

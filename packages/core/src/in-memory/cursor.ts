@@ -12,11 +12,13 @@ export function encodeCursor(listing: string, key: readonly string[]): string {
 /**
  * The sort key inside a cursor.
  *
+ * @param first what its first part looks like
  * @throws {InvalidInput} when the text is not a cursor, or belongs to another listing
  */
-export function decodeCursor(listing: string, size: number, cursor: string): readonly string[] {
+export function decodeCursor(listing: string, size: number, cursor: string, first = /^/): readonly string[] {
   const parsed = tryParse(cursorParts, jsonInside(cursor));
-  if (parsed.ok && parsed.value[0] === listing && parsed.value.length === size + 1) return parsed.value.slice(1);
+  if (parsed.ok && parsed.value[0] === listing && parsed.value.length === size + 1 && first.test(parsed.value[1] ?? ""))
+    return parsed.value.slice(1);
   throw new InvalidInput({
     subject: "The cursor",
     issues: [{ path: "after", message: "must be the `next` of a page of the same listing" }],

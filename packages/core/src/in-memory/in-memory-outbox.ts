@@ -1,157 +1,175 @@
-import type { AggregateRef, DeadLetter, Outbox, OutboxEntry, Page, Scope } from "../kernel/store.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { takePage } from "./sorted-rows.ts";
+import {
+  type Claim,
+  type ClaimedShare,
+  type ClaimRequest,
+  type DeadLetter,
+  type EntryRef,
+  headOf,
+  type Outbox,
+  type OutboxEntry,
+  PARTITIONS,
+  type ParkResult,
+  type PartitionCursor,
+  sequenceOf,
+} from "../kernel/outbox.ts";
+import { putBack, sequenceKey } from "./in-memory-letters.ts";
 import { type ContextTables, jsonCopy, keyOf, type OutboxRow, type Tables, upsert } from "./tables.ts";
 
-/** Messages that wait, by position, and the events that consumers could not handle. */
+/** Messages that wait, by position, and those that consumers could not handle. */
 export class InMemoryOutbox implements Outbox {
   readonly #tables: Tables;
+  readonly #watching = new Set<(contexts: readonly string[]) => void>();
 
   constructor(tables: Tables) {
     this.#tables = tables;
   }
 
-  async read(
-    context: string,
-    query: { readonly after?: string | undefined; readonly limit: number },
-  ): Promise<readonly OutboxEntry[]> {
-    const tables = this.#tables.context(context);
-    if (query.after === undefined) putBack(tables);
-    const after = query.after === undefined ? 0 : Number(query.after);
-    const entries: OutboxEntry[] = [];
-    for (const row of tables.outbox.values()) {
-      if (entries.length === query.limit) break;
-      if (row.position > after) entries.push(this.#toEntry(tables, row));
+  async claim(context: string, { member, keep, ttlMs, now }: ClaimRequest): Promise<ClaimedShare> {
+    const { claims, members } = this.#tables.context(context);
+    members.set(member, now + ttlMs);
+    for (const [each, until] of members) if (until <= now) members.delete(each);
+    const fairShare = Math.ceil(PARTITIONS / members.size);
+    let mine = 0;
+    for (const [partition, claim] of claims.entries()) {
+      if (claim.member !== member || claim.until <= now) continue;
+      const kept = keep === undefined || keep.includes(partition);
+      claim.until = kept ? now + ttlMs : 0;
+      if (kept) mine += 1;
     }
-    return entries;
+    for (const claim of claims) {
+      if (mine >= fairShare) break;
+      if (claim.until > now) continue;
+      Object.assign(claim, { member, fence: claim.fence + 1, until: now + ttlMs });
+      mine += 1;
+    }
+    const held = [...claims.entries()].filter(([, claim]) => claim.member === member && claim.until > now);
+    return { claims: held.map(([partition, { fence }]) => ({ partition, fence })), members: members.size };
   }
 
-  async published(context: string, positions: readonly string[]): Promise<void> {
+  async leave(context: string, member: string): Promise<void> {
+    const { claims, members } = this.#tables.context(context);
+    members.delete(member);
+    for (const claim of claims) if (claim.member === member) claim.until = 0;
+  }
+
+  async read(
+    context: string,
+    { cursors, limit }: { readonly cursors: readonly PartitionCursor[]; readonly limit: number },
+  ): Promise<readonly OutboxEntry[]> {
+    const tables = this.#tables.context(context);
+    const begun = cursors.filter(
+      ({ partition, fence, after }) =>
+        after === undefined && (fence === undefined || this.#holds(context, { partition, fence })),
+    );
+    putBack(tables, new Set(begun.map(({ partition }) => partition)));
+    const rows = cursors.flatMap(({ partition, after = "-Infinity" }) => {
+      const found: OutboxRow[] = [];
+      for (const row of tables.outbox[partition]!.values()) {
+        if (found.length === limit) break;
+        if (row.position > Number(after)) found.push(row);
+      }
+      return found;
+    });
+    return rows.sort((a, b) => a.position - b.position).map((row) => this.#toEntry(tables, row));
+  }
+
+  async settle(
+    context: string,
+    claims: readonly Claim[],
+    { published, finished }: { readonly published: readonly EntryRef[]; readonly finished: readonly EntryRef[] },
+  ): Promise<readonly number[]> {
     const { outbox } = this.#tables.context(context);
-    for (const position of positions) {
-      const row = outbox.get(Number(position));
+    const held = new Set(claims.flatMap((claim) => (this.#holds(context, claim) ? [claim.partition] : [])));
+    for (const { partition, position } of published) {
+      const row = held.has(partition) ? outbox[partition]!.get(Number(position)) : undefined;
       if (row !== undefined) row.published = true;
     }
+    for (const { partition, position } of finished)
+      if (held.has(partition)) outbox[partition]!.delete(Number(position));
+    return claims.flatMap(({ partition }) => (held.has(partition) ? [] : [partition]));
   }
 
   async failed(
     context: string,
+    claim: Claim,
     failure: {
       readonly position: string;
       readonly consumer: string;
       readonly attempts: number;
       readonly nextAt: number;
     },
-  ): Promise<void> {
+  ): Promise<boolean> {
+    if (!this.#holds(context, claim)) return false;
     const { position, consumer, attempts, nextAt } = failure;
-    this.#tables.context(context).outbox.get(Number(position))?.failures.set(consumer, { attempts, nextAt });
+    const row = this.#tables.context(context).outbox[claim.partition]!.get(Number(position));
+    row?.failures.set(consumer, { attempts, nextAt });
+    return true;
   }
 
-  async park(context: string, position: string, letter: DeadLetter): Promise<void> {
+  async park(context: string, claim: Claim, position: string, letter: DeadLetter): Promise<ParkResult> {
+    if (!this.#holds(context, claim)) return "lost";
     const tables = this.#tables.context(context);
-    const { event, consumer } = letter;
-    const key = sequenceKey(event.tenant, consumer, { type: event.aggregateType, id: event.aggregateId });
+    const { consumer, message } = letter;
+    const key = sequenceKey(headOf(message).tenant, consumer, sequenceOf(message));
+    if (letter.attempts === 0 && !tables.parked.has(key)) return "nothing-ahead";
     const sequence = upsert(tables.parked, key, () => ({ letters: new Map(), replaying: false }));
     const at = Number(position);
     if (!sequence.letters.has(at))
-      sequence.letters.set(at, { number: this.#tables.next(), position: at, letter: jsonCopy(letter) });
+      sequence.letters.set(at, {
+        number: this.#tables.next(),
+        partition: claim.partition,
+        position: at,
+        letter: jsonCopy(letter),
+      });
     upsert(tables.parkedAt, at, () => new Set<string>()).add(consumer);
     // A replay starts to count afresh.
-    tables.outbox.get(at)?.failures.delete(consumer);
+    tables.outbox[claim.partition]!.get(at)?.failures.delete(consumer);
+    return "parked";
   }
 
-  async parked(context: string, tenant: string, consumer: string, aggregate: AggregateRef): Promise<boolean> {
-    return this.#tables.context(context).parked.has(sequenceKey(tenant, consumer, aggregate));
-  }
-
-  async remove(context: string, positions: readonly string[]): Promise<void> {
+  async size(context: string, partitions?: readonly number[]): Promise<number> {
     const { outbox } = this.#tables.context(context);
-    for (const position of positions) outbox.delete(Number(position));
+    const counted = partitions === undefined ? outbox : partitions.map((partition) => outbox[partition]!);
+    return counted.reduce((sum, rows) => sum + rows.size, 0);
   }
 
-  async size(context: string): Promise<number> {
-    return this.#tables.context(context).outbox.size;
+  async announce(contexts: readonly string[]): Promise<void> {
+    for (const hear of this.#watching) hear(contexts);
   }
 
-  async deadLetters(
-    scope: Scope,
-    query: { readonly consumer?: string | undefined; readonly limit: number; readonly after?: string | undefined },
-  ): Promise<Page<DeadLetter>> {
-    const after = query.after === undefined ? 0 : Number(decodeCursor("dead-letters", 1, query.after)[0]);
-    const rows = [...this.#tables.context(scope.context).parked.values()]
-      .flatMap((sequence) => (sequence.replaying ? [] : [...sequence.letters.values()]))
-      .sort((a, b) => a.number - b.number);
-    const page = takePage(
-      rows,
-      query.limit,
-      ({ number, letter }) =>
-        number > after &&
-        letter.event.tenant === scope.tenant &&
-        (query.consumer === undefined || letter.consumer === query.consumer),
-    );
-    const last = page.items.at(-1);
+  watch(hear: (contexts: readonly string[]) => void): { close(): Promise<void> } {
+    // One that is added twice is two.
+    const own = (contexts: readonly string[]) => hear(contexts);
+    this.#watching.add(own);
     return {
-      items: page.items.map((row) => jsonCopy(row.letter)),
-      next: page.more && last !== undefined ? encodeCursor("dead-letters", [String(last.number)]) : undefined,
+      close: async () => {
+        this.#watching.delete(own);
+      },
     };
   }
 
-  async replay(scope: Scope, consumer: string, aggregate: AggregateRef): Promise<number> {
-    const sequence = this.#tables.context(scope.context).parked.get(sequenceKey(scope.tenant, consumer, aggregate));
-    if (sequence === undefined || sequence.replaying) return 0;
-    sequence.replaying = true;
-    return sequence.letters.size;
+  #holds(context: string, { partition, fence }: Claim): boolean {
+    return this.#tables.context(context).claims[partition]?.fence === fence;
   }
 
   #toEntry(tables: ContextTables, row: OutboxRow): OutboxEntry {
     const { message } = row;
-    const { id, tenant } = message.kind === "event" ? message.event : message.command;
-    const done = new Set([
-      ...(this.#tables.inbox.get(keyOf(tenant, id)) ?? []),
-      ...(tables.parkedAt.get(row.position) ?? []),
-    ]);
+    const { tenant, id: messageId } = headOf(message);
+    const handled = this.#tables.inbox.get(keyOf(tenant, messageId))?.keys() ?? [];
+    const { type, id } = sequenceOf(message);
+    const parked = tables.parked.size === 0 ? [] : [...tables.parked.keys()];
     return {
+      partition: row.partition,
       position: String(row.position),
       message: jsonCopy(message),
       published: row.published,
-      done: [...done],
+      done: [...new Set([...handled, ...(tables.parkedAt.get(row.position) ?? [])])],
+      parked: parked.flatMap((key) => {
+        const [of, consumer, ...sequence] = key.split("\u0000");
+        return of === tenant && sequence[0] === type && sequence[1] === id ? [consumer!] : [];
+      }),
       failures: [...row.failures].map(([consumer, failure]) => ({ consumer, ...failure })),
       ...(row.only === undefined ? {} : { only: [...row.only] }),
     };
   }
-}
-
-function sequenceKey(tenant: string, consumer: string, aggregate: AggregateRef): string {
-  return keyOf(tenant, consumer, aggregate.type, aggregate.id);
-}
-
-/** Carries out the replays that were asked for since the last pass over the outbox. */
-function putBack(tables: ContextTables): void {
-  let added = false;
-  for (const [key, { letters, replaying }] of tables.parked) {
-    if (!replaying) continue;
-    tables.parked.delete(key);
-    for (const { position, letter } of letters.values()) {
-      const consumers = tables.parkedAt.get(position);
-      consumers?.delete(letter.consumer);
-      if (consumers?.size === 0) tables.parkedAt.delete(position);
-      const row = tables.outbox.get(position);
-      if (row !== undefined) {
-        row.only?.add(letter.consumer);
-        continue;
-      }
-      tables.outbox.set(position, {
-        position,
-        message: { kind: "event", event: letter.event },
-        published: true,
-        only: new Set([letter.consumer]),
-        failures: new Map(),
-      });
-      added = true;
-    }
-  }
-  if (!added) return;
-  const ordered = [...tables.outbox].sort(([a], [b]) => a - b);
-  tables.outbox.clear();
-  for (const [position, row] of ordered) tables.outbox.set(position, row);
 }

@@ -1,6 +1,10 @@
+import { type Clock, systemClock } from "../kernel/clock.ts";
 import { VersionConflict } from "../kernel/errors.ts";
 import type { EventLog } from "../kernel/event-log.ts";
 import { compareText } from "../kernel/index-value.ts";
+import type { DeadLetter, DeadLetterQuery, Outbox } from "../kernel/outbox.ts";
+import type { ProjectionStore } from "../kernel/projection-store.ts";
+import type { PruneQuery } from "../kernel/retention.ts";
 import type {
   AggregateRef,
   AuditQuery,
@@ -14,22 +18,28 @@ import type {
   FindQuery,
   IdempotencyRecord,
   IdempotencyWrite,
-  Outbox,
-  OutboxEntry,
   Page,
   Records,
+  RowQuery,
   Scope,
   Store,
   StoredAggregate,
   StoredContext,
   StoredEvent,
+  StoredRow,
 } from "../kernel/store.ts";
+import type { ScheduledQuery, Timer, Timers } from "../kernel/timers.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { foundPage } from "./found-page.ts";
+import { InMemoryLetters } from "./in-memory-letters.ts";
 import { InMemoryLog } from "./in-memory-log.ts";
 import { InMemoryOutbox } from "./in-memory-outbox.ts";
+import { InMemoryProjections } from "./in-memory-projections.ts";
 import { InMemoryRecords } from "./in-memory-records.ts";
+import { InMemoryTimers } from "./in-memory-timers.ts";
+import { prune } from "./prune.ts";
 import { SortedRows, takePage } from "./sorted-rows.ts";
-import { type AggregateRow, type ContextTables, jsonCopy, keyOf, Tables, upsert } from "./tables.ts";
+import { type AggregateRow, type ContextTables, enqueue, jsonCopy, keyOf, Tables, upsert } from "./tables.ts";
 
 /**
  * The reference adapter: the whole port without I/O, for tests and for trying things out. Everything is lost with the
@@ -37,9 +47,18 @@ import { type AggregateRow, type ContextTables, jsonCopy, keyOf, Tables, upsert 
  */
 export class InMemoryStore implements Store {
   readonly #tables = new Tables();
+  readonly #clock: Clock;
   readonly outbox: Outbox = new InMemoryOutbox(this.#tables);
+  readonly #letters = new InMemoryLetters(this.#tables, () => this.#clock.now());
+  readonly #timers = new InMemoryTimers(this.#tables);
+  readonly timers: Timers = this.#timers;
   readonly log: EventLog = new InMemoryLog(this.#tables);
+  readonly projections: ProjectionStore = new InMemoryProjections(this.#tables);
   readonly records: Records = new InMemoryRecords(this.#tables);
+
+  constructor(clock: Clock = systemClock()) {
+    this.#clock = clock;
+  }
 
   async migrate(contexts: readonly StoredContext[]): Promise<void> {
     for (const context of contexts) this.#tables.create(context.name);
@@ -54,37 +73,23 @@ export class InMemoryStore implements Store {
   }
 
   async find(scope: Scope, query: FindQuery): Promise<Page<StoredAggregate>> {
-    const { where = {}, range, orderBy, direction = "asc", limit } = query;
-    const listing = keyOf("find", query.type, orderBy ?? "", direction);
-    const sign = direction === "asc" ? 1 : -1;
-    // A row that was stored before the field was declared has no value for it and sorts first.
-    const sortKey = (row: AggregateRow): readonly [string, string] => [
-      orderBy === undefined ? "" : (row.index[orderBy] ?? ""),
-      row.id,
-    ];
-    const compare = (a: readonly string[], b: readonly string[]) =>
-      sign * (compareText(a[0]!, b[0]!) || compareText(a[1]!, b[1]!));
-    const after = query.after === undefined ? undefined : decodeCursor(listing, 2, query.after);
-
     const rows = this.#tables.context(scope.context).aggregates.get(keyOf(scope.tenant, query.type))?.values() ?? [];
-    const matching = [...rows].filter((row) => {
-      if (!Object.entries(where).every(([field, value]) => row.index[field] === value)) return false;
-      if (range !== undefined) {
-        const value = row.index[range.field];
-        if (value === undefined) return false;
-        if (range.gte !== undefined && compareText(value, range.gte) < 0) return false;
-        if (range.lt !== undefined && compareText(value, range.lt) >= 0) return false;
-      }
-      return after === undefined || compare(sortKey(row), after) > 0;
-    });
-    matching.sort((a, b) => compare(sortKey(a), sortKey(b)));
+    const { items, next } = foundPage(rows, keyOf("find", query.type), query);
+    return { items: items.map(toStoredAggregate), next };
+  }
 
-    const items = matching.slice(0, limit);
-    const last = items.at(-1);
-    return {
-      items: items.map(toStoredAggregate),
-      next: matching.length > limit && last !== undefined ? encodeCursor(listing, sortKey(last)) : undefined,
-    };
+  async rows(scope: Scope, query: RowQuery): Promise<Page<StoredRow> | undefined> {
+    const rows = this.#tables.context(scope.context).projections.get(query.projection)?.served(scope.tenant);
+    if (rows === undefined) return undefined;
+    const { items, next } = foundPage(rows.values(), keyOf("rows", query.projection), query);
+    return { items: items.map(({ id, row }) => jsonCopy({ id, row })), next };
+  }
+
+  async row(scope: Scope, projection: string, id: string) {
+    const rows = this.#tables.context(scope.context).projections.get(projection)?.served(scope.tenant);
+    if (rows === undefined) return undefined;
+    const found = rows.get(id);
+    return found === undefined ? {} : { row: jsonCopy(found.row) };
   }
 
   /** Checks everything, then writes everything; nothing else runs in between. */
@@ -97,7 +102,7 @@ export class InMemoryStore implements Store {
     }
     for (const { part, tables } of parts) {
       if (part.idempotency === undefined) continue;
-      const present = tables.idempotency.get(keyOf(tenant, part.idempotency.key));
+      const present = tables.idempotency.get(keyOf(tenant, part.idempotency.key))?.record;
       if (!mayWrite(part.idempotency, present)) return { status: "key-taken", record: jsonCopy(present!) };
     }
     for (const { part, tables } of parts)
@@ -105,13 +110,27 @@ export class InMemoryStore implements Store {
         if ((tables.aggregates.get(keyOf(tenant, type))?.get(id)?.version ?? 0) !== expectedVersion)
           throw new VersionConflict({ type, id });
 
+    for (const { part } of parts)
+      for (const change of part.letters ?? [])
+        if (!this.#letters.has({ tenant, context: part.context }, change))
+          throw new VersionConflict({ type: "dead letter", id: change.consumer });
+    for (const { part } of parts) {
+      const scope = { tenant, context: part.context };
+      const stale = (part.letters ?? []).find((change) => !this.#letters.has(scope, change));
+      if (stale !== undefined) throw new VersionConflict({ type: "dead letter", id: stale.consumer });
+    }
+    for (const { part } of parts)
+      for (const change of part.timers ?? [])
+        if (!this.#timers.has(part.context, tenant, change))
+          throw new VersionConflict({ type: "timer", id: change.step === "set" ? change.timer.key : change.key });
+
     for (const { part, tables } of parts) this.#write(tenant, part, tables);
     return { status: "committed" };
   }
 
   async idempotency(scope: Scope, key: string): Promise<IdempotencyRecord | undefined> {
-    const record = this.#tables.context(scope.context).idempotency.get(keyOf(scope.tenant, key));
-    return record === undefined ? undefined : jsonCopy(record);
+    const row = this.#tables.context(scope.context).idempotency.get(keyOf(scope.tenant, key));
+    return row === undefined ? undefined : jsonCopy(row.record);
   }
 
   async events(tenant: string, query: EventQuery): Promise<Page<StoredEvent>> {
@@ -119,7 +138,7 @@ export class InMemoryStore implements Store {
     const matches = (event: StoredEvent) => types === undefined || types.includes(event.type);
     if (aggregate === undefined) {
       const listing = keyOf("events", direction);
-      const after = query.after === undefined ? undefined : decodeCursor(listing, 1, query.after)[0];
+      const after = query.after === undefined ? query.above : decodeCursor(listing, 1, query.after)[0];
       const sources = query.contexts.map((name) => this.#tables.context(name).events.get(tenant));
       return mergedPage(listing, sources, after, direction, limit, matches);
     }
@@ -159,6 +178,10 @@ export class InMemoryStore implements Store {
     );
   }
 
+  async deadLetters(scope: Scope, query: DeadLetterQuery): Promise<Page<DeadLetter>> {
+    return this.#letters.deadLetters(scope, query);
+  }
+
   async counters(scope: Scope, { gte, lt, limit, after }: CounterQuery): Promise<Page<Counter>> {
     const beyond = after === undefined ? undefined : decodeCursor("counters", 1, after)[0];
     const rows = this.#tables.context(scope.context).counters.get(scope.tenant)?.beyond(beyond, "asc") ?? [];
@@ -168,6 +191,14 @@ export class InMemoryStore implements Store {
       items: page.items.map(jsonCopy),
       next: page.more && last !== undefined ? encodeCursor("counters", [last.key]) : undefined,
     };
+  }
+
+  async scheduled(tenant: string, query: ScheduledQuery): Promise<Page<Timer>> {
+    return this.#timers.list(tenant, query);
+  }
+
+  async prune(context: string, query: PruneQuery): Promise<number> {
+    return prune(this.#tables, context, query, this.#clock.now());
   }
 
   async ping(): Promise<void> {}
@@ -188,23 +219,25 @@ export class InMemoryStore implements Store {
       upsert(tables.events, tenant, () => new SortedRows<StoredEvent>((row) => row.id)).set(event);
       upsert(tables.histories, keyOf(tenant, event.aggregateType, event.aggregateId), () => []).push(event);
       tables.log.push(event);
-      this.#enqueue(tables, { kind: "event", event });
+      enqueue(this.#tables, tables, { kind: "event", event });
     }
-    for (const command of part.messages) this.#enqueue(tables, { kind: "command", command: jsonCopy(command) });
+    for (const command of part.messages) enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(command) });
+    for (const change of part.timers ?? []) this.#timers.change(part.context, tenant, change);
+    for (const change of part.letters ?? []) this.#letters.change({ tenant, context: part.context }, change);
     for (const row of part.audit)
       upsert(tables.audit, tenant, () => new SortedRows<AuditRow>((each) => each.id)).set(jsonCopy(row));
     if (part.idempotency !== undefined) {
       const { step, ...record } = part.idempotency;
-      tables.idempotency.set(keyOf(tenant, record.key), jsonCopy(record));
+      const place = keyOf(tenant, record.key);
+      const createdAt = tables.idempotency.get(place)?.createdAt ?? this.#clock.now();
+      tables.idempotency.set(place, { record: jsonCopy(record), createdAt });
     }
     for (const counter of part.counters ?? []) addTo(tables, tenant, counter);
     if (part.inbox !== undefined)
-      upsert(this.#tables.inbox, keyOf(tenant, part.inbox.messageId), () => new Set()).add(part.inbox.consumer);
-  }
-
-  #enqueue(tables: ContextTables, message: OutboxEntry["message"]): void {
-    const position = this.#tables.next();
-    tables.outbox.set(position, { position, message, published: false, only: undefined, failures: new Map() });
+      upsert(this.#tables.inbox, keyOf(tenant, part.inbox.messageId), () => new Map()).set(part.inbox.consumer, {
+        context: part.context,
+        handledAt: this.#clock.now(),
+      });
   }
 }
 

@@ -11,8 +11,9 @@ export { InMemoryStore } from "./in-memory-store.ts";
 
 /** Keeps everything in the memory of this process, for tests and for trying things out. */
 export function inMemory(options: { readonly clock?: Clock } = {}): InMemoryStore & StoreAdapter {
-  return Object.assign(new InMemoryStore(), {
-    lease: new InMemoryLease(options.clock ?? systemClock()),
+  const clock = options.clock ?? systemClock();
+  return Object.assign(new InMemoryStore(clock), {
+    lease: new InMemoryLease(clock),
     embedded: true,
     lasting: false,
   });

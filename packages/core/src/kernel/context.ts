@@ -13,8 +13,10 @@ import type { EventDefinition, ReceivedEvent } from "./event.ts";
 import type { IndexValue } from "./index-value.ts";
 import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
 import type { Principal } from "./principal.ts";
+import { type ProjectionDefinition, type ProjectionRow, projectionSources } from "./projection.ts";
 import { assertJsonOnly } from "./schema.ts";
 import type { Counter, CounterQuery, Page } from "./store.ts";
+import type { Delay, RecurrenceOptions } from "./timers.ts";
 
 /** A dependency whose commands join the caller's commit. It must run in the same process on the same database. */
 export interface Atomic<C extends Contract = Contract> {
@@ -82,16 +84,33 @@ interface Reads {
   load<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A>;
   /** Loads an aggregate, or gives undefined. */
   tryLoad<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A | undefined>;
+  /**
+   * A row of one of the context's own projections, or undefined. Rows are as far as the log was followed, and no commit
+   * checks them.
+   *
+   * @throws {ProjectionNotReady} the rows are being made for the first time; so do `find` and `findAll`
+   */
+  tryLoad<Row>(projection: ProjectionDefinition<Row>, id: string): Promise<Row | undefined>;
   /** Committed aggregates by their index fields, a page at a time. In a command, those that it changes are committed. */
   find<A extends AggregateRoot, Index extends string>(
     aggregate: AggregateClass<A, Index>,
     options?: FindOptions<NoInfer<Index>>,
   ): Promise<Page<A>>;
+  /** Rows of one of the context's own projections by their index fields, a page at a time. */
+  find<Row, Index extends string>(
+    projection: ProjectionDefinition<Row, Index>,
+    options?: FindOptions<NoInfer<Index>>,
+  ): Promise<Page<ProjectionRow<Row>>>;
   /** The same without pages: each aggregate that fits. `limit` is how many are loaded at a time; 200 when absent. */
   findAll<A extends AggregateRoot, Index extends string>(
     aggregate: AggregateClass<A, Index>,
     options?: FindOptions<NoInfer<Index>>,
   ): AsyncIterable<A>;
+  /** The same without pages: each row that fits. */
+  findAll<Row, Index extends string>(
+    projection: ProjectionDefinition<Row, Index>,
+    options?: FindOptions<NoInfer<Index>>,
+  ): AsyncIterable<ProjectionRow<Row>>;
   /** What the context's actions have counted for this tenant, by key, a page at a time. */
   counters(query: CounterQuery): Promise<Page<Counter>>;
 }
@@ -122,13 +141,36 @@ export interface CommandContext<C extends Contract, D> extends CallContext, Read
   ): Reach<X, C, X["name"] extends AtomicOf<D>["name"] ? "query" | "command" : "query">;
   /**
    * Has a command run once, after this commit, as the same principal. Or an action that is `repeatable`: at least
-   * once, until it is done.
+   * once, until it is done. With a delay, not before its time has come.
+   *
+   * @returns the sent command's id. One that is delayed can be called off by it, with `unschedule`.
    */
   send<const X extends Contract, K extends keyof Reach<X, C, "command" | "action"> & string>(
     contract: X & Declared<X, C, D>,
     operation: K,
     input: Sendable<X["operations"][K]>,
+    delay?: Delay,
+  ): string;
+  /**
+   * Has a command run again and again from this commit on, as the same principal: each time once, and once for all the
+   * times that passed while nothing was running. Scheduling under a key again replaces what is there; with the same
+   * recurrence the next time stays what it was.
+   *
+   * @param key its name in the tenant and this context: 1 to 200 letters, digits and `.` `_` `:` `~` `-`
+   */
+  schedule<const X extends Contract, K extends keyof Reach<X, C, "command" | "action"> & string>(
+    key: string,
+    contract: X & Declared<X, C, D>,
+    operation: K,
+    input: Sendable<X["operations"][K]>,
+    recurrence: RecurrenceOptions,
   ): void;
+  /**
+   * Calls off what this context has scheduled under the key, or sent with a delay; without effect when there is nothing.
+   * With `required` the commit is refused (`VersionConflict`) when it is no longer there: either this command is
+   * committed, or what was scheduled is sent, and never both.
+   */
+  unschedule(key: string, options?: { readonly required?: boolean }): void;
 }
 
 /** An action uses outside systems, and changes things only by calling commands. */
@@ -197,6 +239,15 @@ export interface ContextDefinition<C extends Contract = Contract> {
   // biome-ignore lint/suspicious/noExplicitAny: handlers of any operation; `defineContext` has checked them
   readonly handlers: Readonly<Record<string, (input: any, ctx: any) => any>>;
   readonly subscriptions: readonly Subscription[];
+  readonly projections: readonly ProjectionDefinition[];
+}
+
+/** The contracts whose events a context may hear: its own, and those that it depends on. */
+export function heardContracts({
+  contract,
+  dependsOn,
+}: Pick<ContextDefinition, "contract" | "dependsOn">): readonly Contract[] {
+  return [contract, ...dependsOn.map((each) => ("atomic" in each ? each.atomic : each))];
 }
 
 /**
@@ -215,6 +266,8 @@ export function defineContext<
     readonly aggregates?: readonly AggregateClass[];
     readonly handlers: H & { readonly [K in Exclude<keyof H, keyof C["operations"]>]: never };
     readonly subscriptions?: (on: On<C, D>) => readonly Subscription[];
+    /** Read models of events of this context and of those in `dependsOn`; queries and streams read them. */
+    readonly projections?: readonly ProjectionDefinition[];
   },
 ): ContextDefinition<C> {
   const handlers = options.handlers as unknown as ContextDefinition["handlers"];
@@ -229,11 +282,19 @@ export function defineContext<
       throw new TypeError(`The consumer "${consumer}" must start with "${contract.name}.".`);
     return { event, consumer, handle };
   }) as unknown as On<C, D>;
+  const dependsOn = options.dependsOn ?? [];
+  const projections = options.projections ?? [];
+  for (const [at, projection] of projections.entries()) {
+    projectionSources(projection, heardContracts({ contract, dependsOn }));
+    if (projections.findIndex(({ name }) => name === projection.name) !== at)
+      throw new TypeError(`The context "${contract.name}" has two projections "${projection.name}".`);
+  }
   return Object.freeze({
     contract,
-    dependsOn: options.dependsOn ?? [],
+    dependsOn,
     aggregates: options.aggregates ?? [],
     handlers,
     subscriptions: options.subscriptions?.(on) ?? [],
+    projections,
   });
 }

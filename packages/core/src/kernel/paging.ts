@@ -12,3 +12,10 @@ export const paging = {
 export function pageOf<Item extends z.ZodType>(item: Item) {
   return z.object({ items: z.array(item), next: z.string().optional() });
 }
+
+/** A part of a list. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Opaque; pass it as `after` to get the next page. Absent on the last page. */
+  readonly next?: string | undefined;
+}

@@ -60,6 +60,14 @@ export class CircuitOpen extends defineError("provider.circuit_open", {
     `"${provider}" is down, and nothing is sent to it for now; ask again in ${Math.ceil(retryAfterMs / 1000)} s.`,
 }) {}
 
+/** No rows can be read: they are being made for the first time, or those that are there are not of this version. */
+export class ProjectionNotReady extends defineError("projection.not_ready", {
+  kind: "unavailable",
+  details: z.object({ projection: z.string(), version: z.number() }),
+  message: ({ projection, version }) =>
+    `The projection "${projection}" cannot be read yet: its rows of version ${version} are still being made.`,
+}) {}
+
 export const portErrors: readonly ErrorClass[] = [
   SecretVersionConflict,
   SecretUnreadable,
@@ -69,6 +77,7 @@ export const portErrors: readonly ErrorClass[] = [
   ProviderTimedOut,
   ProviderAnsweredGarbage,
   CircuitOpen,
+  ProjectionNotReady,
 ];
 
 /** The store cannot take part in a transaction of the host's. */

@@ -168,6 +168,11 @@ describe("what is not marked", () => {
     });
   });
 
+  it("is an object where the schema takes no field", () => {
+    expect(redactor(z.strictObject({}))({})).toEqual({});
+    expect(redactor(z.object({ none: z.object({}) }))({ none: {} })).toEqual({ none: {} });
+  });
+
   it("has no hidden meaning in the name of a field", () => {
     const redact = redactor(z.object({ a: z.string() }));
     const written = redact(JSON.parse('{"a":"shown","__proto__":{"b":1},"constructor":"x"}'));

@@ -134,7 +134,9 @@ function isOpen(root: Node, node: Node, seen?: ReadonlySet<Node>): boolean {
 
 function namesFields(shape: Node): boolean {
   const { properties = {}, patternProperties, additionalProperties } = shape;
-  if (Object.keys(properties).length > 0 || patternProperties !== undefined) return true;
+  // One that takes no field at all has named them too: the input of an operation that needs none.
+  if (Object.keys(properties).length > 0 || patternProperties !== undefined || additionalProperties === false)
+    return true;
   return typeof additionalProperties === "object" && Object.keys(additionalProperties).length > 0;
 }
 

@@ -31,7 +31,17 @@ export interface TransactionClient {
 /** As much of a store as calls inside a transaction need. */
 export type TransactionStore = Pick<
   Store,
-  "load" | "find" | "commit" | "idempotency" | "events" | "audit" | "counters"
+  | "load"
+  | "find"
+  | "commit"
+  | "idempotency"
+  | "events"
+  | "audit"
+  | "counters"
+  | "rows"
+  | "row"
+  | "scheduled"
+  | "deadLetters"
 >;
 
 /** What became of a transaction. */

@@ -1,10 +1,21 @@
 import type { Instant } from "./clock.ts";
 import type { ErrorRecord } from "./errors.ts";
 import type { EventLog } from "./event-log.ts";
+import type { DeadLetter, DeadLetterQuery, LetterChange, Outbox } from "./outbox.ts";
+import type { Page } from "./paging.ts";
 import type { Actor, Party } from "./principal.ts";
+import type { ProjectionStore } from "./projection-store.ts";
+import type { Records } from "./records.ts";
+import type { Retention } from "./retention.ts";
 import type { JsonObject } from "./schema.ts";
+import type { AggregateRef, Scope } from "./scope.ts";
+import type { SentCommand } from "./sent-command.ts";
 import type { StoredEvent } from "./stored-event.ts";
+import type { ScheduledQuery, Timer, TimerChange, Timers } from "./timers.ts";
 
+export type { Page } from "./paging.ts";
+export type { Records, StoredRecord } from "./records.ts";
+export type { AggregateRef, Scope } from "./scope.ts";
 export type { StoredEvent } from "./stored-event.ts";
 
 /**
@@ -13,7 +24,7 @@ export type { StoredEvent } from "./stored-event.ts";
  *
  * All data that crosses it is JSON without NUL characters or lone surrogates: the runtime has checked that.
  */
-export interface Store {
+export interface Store extends Retention {
   /** Creates or upgrades what the contexts need; without effect when nothing is missing. Safe to run concurrently. */
   migrate(contexts: readonly StoredContext[]): Promise<void>;
 
@@ -39,14 +50,35 @@ export interface Store {
   /** A tenant's audit rows over the given contexts by id, newest first unless asked otherwise. */
   audit(tenant: string, query: AuditQuery): Promise<Page<AuditRow>>;
 
+  /** Messages that consumers could not handle and that nobody has decided about yet, oldest first. */
+  deadLetters(scope: Scope, query: DeadLetterQuery): Promise<Page<DeadLetter>>;
+
   /** What counters have come to, by their keys in code-point order, a page at a time. */
   counters(scope: Scope, query: CounterQuery): Promise<Page<Counter>>;
+
+  /**
+   * Rows of a projection by their index fields, in a stable order, a page at a time; undefined while no generation of it
+   * is read.
+   */
+  rows(scope: Scope, query: RowQuery): Promise<Page<StoredRow> | undefined>;
+
+  /** The row with this id in the generation that is read, if there is one; undefined while none is read. */
+  row(scope: Scope, projection: string, id: string): Promise<{ readonly row?: JsonObject | undefined } | undefined>;
+
+  /** A tenant's delayed and recurring commands over the given contexts, in the order in which they are due. */
+  scheduled(tenant: string, query: ScheduledQuery): Promise<Page<Timer>>;
+
+  /** Moves delayed and recurring commands to the outbox when they are due. For the runtime only: it sees every tenant. */
+  readonly timers: Timers;
 
   /** Events and sent commands that wait to be published. For the relay only: it sees every tenant. */
   readonly outbox: Outbox;
 
   /** Follows what was committed, without gaps. For the runtime only: it sees every tenant. */
   readonly log: EventLog;
+
+  /** What projections are kept in. For the runtime only: it sees every tenant. */
+  readonly projections: ProjectionStore;
 
   /** Single values with compare-and-set, beside the commit: what sealed secrets are kept in. */
   readonly records: Records;
@@ -63,17 +95,7 @@ export interface StoredContext {
   /** Also the name of its PostgreSQL schema. */
   readonly name: string;
   readonly aggregates: readonly { readonly type: string; readonly index: readonly string[] }[];
-}
-
-/** Which tenant's rows of which context. */
-export interface Scope {
-  readonly tenant: string;
-  readonly context: string;
-}
-
-export interface AggregateRef {
-  readonly type: string;
-  readonly id: string;
+  readonly projections?: readonly { readonly name: string; readonly index: readonly string[] }[] | undefined;
 }
 
 export interface StoredAggregate extends AggregateRef {
@@ -81,12 +103,6 @@ export interface StoredAggregate extends AggregateRef {
   readonly version: number;
   readonly stateVersion: number;
   readonly state: JsonObject;
-}
-
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** Opaque; pass it as `after` to get the next page. Absent on the last page. */
-  readonly next?: string | undefined;
 }
 
 export interface FindQuery {
@@ -106,6 +122,16 @@ export interface FindQuery {
   readonly limit: number;
   /** A page's `next`. A cursor that this adapter did not make is an `InvalidInput`. */
   readonly after?: string | undefined;
+}
+
+export interface RowQuery extends Omit<FindQuery, "type"> {
+  readonly projection: string;
+}
+
+/** A row of the generation that is read. */
+export interface StoredRow {
+  readonly id: string;
+  readonly row: JsonObject;
 }
 
 /** Everything that one command changes. */
@@ -131,6 +157,9 @@ export interface CommitPart {
    * to one counter at the same time need not wait for each other.
    */
   readonly counters?: readonly Counter[] | undefined;
+  /** Delayed and recurring commands, at most one change of each key. */
+  readonly timers?: readonly TimerChange[] | undefined;
+  readonly letters?: readonly LetterChange[] | undefined;
 }
 
 /** Whole numbers under a key of at most 512 characters: what is added, or what it has come to. */
@@ -171,30 +200,13 @@ export type CommitResult =
   /** The consumer has handled this message before: nothing was written. */
   | { readonly status: "handled-before" };
 
-/** A command sent through the outbox, to be run once. */
-export interface SentCommand {
-  readonly id: string;
-  readonly tenant: string;
-  /** The sender's context. */
-  readonly context: string;
-  /** `notifications.deliver` */
-  readonly operation: string;
-  readonly input: JsonObject;
-  readonly time: Instant;
-  readonly actor: Actor;
-  readonly onBehalfOf?: Party | undefined;
-  readonly limitedTo?: readonly string[] | undefined;
-  readonly credential?: string | undefined;
-  readonly correlationId: string;
-  readonly causationId: string;
-  readonly traceparent: string;
-}
-
 export interface EventQuery {
   readonly contexts: readonly string[];
   readonly aggregate?: AggregateRef | undefined;
   readonly types?: readonly string[] | undefined;
   readonly direction?: "asc" | "desc" | undefined;
+  /** Of the timeline in ascending order, only ids that are higher than this. */
+  readonly above?: string | undefined;
   readonly limit: number;
   readonly after?: string | undefined;
 }
@@ -244,6 +256,7 @@ export type Outcome =
   | { readonly type: "error"; readonly error: ErrorRecord };
 
 export interface IdempotencyRecord {
+  /** It starts with the operation and a space. */
   readonly key: string;
   /** Hash of the input. */
   readonly inputHash: string;
@@ -267,104 +280,3 @@ export type IdempotencyWrite = {
   readonly attempt: number;
   readonly claimedUntil: number;
 } & ({ readonly step: "claim" | "release" } | { readonly step: "settle"; readonly outcome: Outcome });
-
-/** A row of the outbox. */
-export interface OutboxEntry {
-  readonly position: string;
-  readonly message:
-    | { readonly kind: "event"; readonly event: StoredEvent }
-    | { readonly kind: "command"; readonly command: SentCommand };
-  /** Whether the bus has acknowledged it. */
-  readonly published: boolean;
-  /**
-   * Consumers that are done with it: they have handled it (an inbox row in whichever context is theirs) or parked it.
-   */
-  readonly done: readonly string[];
-  /** Set when a replay brought the entry back: it is for these consumers only, everybody else counts as done. */
-  readonly only?: readonly string[] | undefined;
-  /** Failed deliveries by consumer. */
-  readonly failures: readonly { readonly consumer: string; readonly attempts: number; readonly nextAt: number }[];
-}
-
-/** An event that a consumer could not handle, kept until somebody looks. */
-export interface DeadLetter {
-  readonly context: string;
-  readonly consumer: string;
-  readonly event: StoredEvent;
-  /** Why it was parked: its own error, or that an earlier event of the same aggregate is parked. */
-  readonly reason: string;
-  readonly attempts: number;
-  readonly time: Instant;
-}
-
-/** What the relay does with waiting messages. Positions of one aggregate's events are in the order of its versions. */
-export interface Outbox {
-  /**
-   * Entries of one context with a position above `after`, in order of position. A pass over the outbox starts without
-   * `after`; replays that were asked for take effect then.
-   */
-  read(
-    context: string,
-    query: { readonly after?: string | undefined; readonly limit: number },
-  ): Promise<readonly OutboxEntry[]>;
-  /** The bus has acknowledged these. */
-  published(context: string, positions: readonly string[]): Promise<void>;
-  /** A delivery failed and is to be tried again at `nextAt` (milliseconds). */
-  failed(
-    context: string,
-    failure: {
-      readonly position: string;
-      readonly consumer: string;
-      readonly attempts: number;
-      readonly nextAt: number;
-    },
-  ): Promise<void>;
-  /**
-   * Parks an event for one consumer: from now on the consumer is done with it, and its failures are forgotten. Without
-   * effect when it is parked already.
-   */
-  park(context: string, position: string, letter: DeadLetter): Promise<void>;
-  /** Whether events of the aggregate are parked for the consumer: later ones must be parked too. */
-  parked(context: string, tenant: string, consumer: string, aggregate: AggregateRef): Promise<boolean>;
-  /** Everything is done for these entries. */
-  remove(context: string, positions: readonly string[]): Promise<void>;
-  /** How many entries wait. */
-  size(context: string): Promise<number>;
-  /** Parked events of one tenant, oldest first. */
-  deadLetters(
-    scope: Scope,
-    query: { readonly consumer?: string | undefined; readonly limit: number; readonly after?: string | undefined },
-  ): Promise<Page<DeadLetter>>;
-  /**
-   * Puts the consumer's parked events of one aggregate back to be delivered again: at their old positions, so before
-   * later events of the aggregate that still wait. An entry that had gone comes back as published and for this
-   * consumer `only`. It takes effect with the next `read` without `after`; until then the aggregate stays parked, so
-   * that a relay in the middle of a pass cannot deliver a later event first.
-   *
-   * @returns how many
-   */
-  replay(scope: Scope, consumer: string, aggregate: AggregateRef): Promise<number>;
-}
-
-/** A single JSON value with a version. */
-export interface StoredRecord {
-  readonly version: number;
-  readonly value: JsonObject;
-}
-
-/** Values by key with compare-and-set. Keys are at most 512 characters. */
-export interface Records {
-  get(scope: Scope, key: string): Promise<StoredRecord | undefined>;
-  /**
-   * Writes when the current version is `expectedVersion` (0: must not exist).
-   *
-   * @returns whether it was written; the new version is then `expectedVersion + 1`
-   */
-  put(scope: Scope, key: string, value: JsonObject, expectedVersion: number): Promise<boolean>;
-  delete(scope: Scope, key: string): Promise<void>;
-  /** Keys that start with the prefix, in code-point order. */
-  list(
-    scope: Scope,
-    query: { readonly prefix: string; readonly limit: number; readonly after?: string | undefined },
-  ): Promise<readonly string[]>;
-}

@@ -1,7 +1,9 @@
 import type { Audit } from "../contexts/audit/contract.ts";
 import type { ConnectorDefinition } from "../contexts/connectors/connector-definition.ts";
 import type { Connectors } from "../contexts/connectors/contract.ts";
+import type { Delivery } from "../contexts/delivery/contract.ts";
 import type { Identity } from "../contexts/identity/contract.ts";
+import type { Projections } from "../contexts/projections/contract.ts";
 import type { Secrets } from "../contexts/secrets/contract.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
@@ -21,7 +23,9 @@ import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionClient } from "../kernel/store-adapter.ts";
-import type { RelayOptions } from "./relay.ts";
+import type { ProjectionOptions } from "./projection-runner.ts";
+import type { RelayOptions } from "./relay-settings.ts";
+import type { RetentionOptions } from "./retention-loop.ts";
 import type { LifecycleEvents } from "./runtime-ports.ts";
 
 /** A host's own decision instead of roles kept in the identity context. */
@@ -63,8 +67,15 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly returnOrigins?: readonly string[];
   /** Whether `secrets.reveal` may return plaintext. Default false. */
   readonly allowSecretReveal?: boolean;
-  /** `false`: this process publishes nothing (another one does). */
+  /** `false`: this process publishes nothing and fires no timers (another one does). */
   readonly relay?: RelayOptions | false;
+  /** `false`: this process keeps no projections up to date (another one does). */
+  readonly projections?: ProjectionOptions | false;
+  /**
+   * How long it is remembered what calls with an idempotency key came to. `false`: this process forgets nothing, as is
+   * the default where `relay` is `false`.
+   */
+  readonly retention?: RetentionOptions | false;
 }
 
 /** The contexts that Armature brings, by name. */
@@ -73,6 +84,8 @@ export interface BuiltInContracts {
   readonly connectors: Connectors;
   readonly secrets: Secrets;
   readonly audit: Audit;
+  readonly projections: Projections;
+  readonly delivery: Delivery;
 }
 
 // Of contexts that are not known by name nothing can be said: every app is then an app with the built-in ones.
@@ -164,7 +177,10 @@ export interface Armature<X extends readonly ContextDefinition[] = readonly Cont
   ready(): Promise<void>;
   /** Listens to what happens in this process: for caches, tests and metrics. */
   on<K extends keyof LifecycleEvents>(type: K, listener: (event: LifecycleEvents[K]) => void): () => void;
-  /** Resolves when the outbox of every context is empty, or holds only what waits to be tried again. */
+  /**
+   * Resolves when the outbox of every context is empty, or holds only what waits to be tried again, and every projection
+   * that is neither paused nor stopped has applied what was committed.
+   */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
   /** Ends the relay and closes what was opened here. Calls under way are waited for. */
   close(): Promise<void>;

@@ -1,5 +1,5 @@
 import { VersionConflict } from "../kernel/errors.ts";
-import type { CommitResult } from "../kernel/store.ts";
+import type { CommitPart, CommitResult } from "../kernel/store.ts";
 import type { Target } from "./begin-call.ts";
 import { checkAlive } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
@@ -61,7 +61,18 @@ export class Commits {
     const commit = work.toCommit();
     const result = await telemetry.commit(store, tenant, commit);
     if (result.status === "committed")
-      lifecycle.emit("committed", { tenant, contexts: commit.parts.map((part) => part.context) });
+      lifecycle.emit("committed", {
+        tenant,
+        contexts: commit.parts.map((part) => part.context),
+        ...earliestDue(commit.parts),
+      });
     return result;
   }
+}
+
+function earliestDue(parts: readonly CommitPart[]): { readonly dueAt?: number } {
+  const set = parts.flatMap(({ timers = [] }) =>
+    timers.flatMap((change) => (change.step === "set" ? [change.timer.dueAt] : [])),
+  );
+  return set.length === 0 ? {} : { dueAt: Math.min(...set) };
 }

@@ -8,10 +8,13 @@ import { audit } from "../contexts/audit/contract.ts";
 import { connectorsContext } from "../contexts/connectors/context.ts";
 import { type Connectors, connectors } from "../contexts/connectors/contract.ts";
 import type { AuthorizationSigner, DetachedCalls } from "../contexts/connectors/ports.ts";
+import { deliveryContext } from "../contexts/delivery/context.ts";
+import { delivery } from "../contexts/delivery/contract.ts";
 import { type ApiKeyAuthenticator, createApiKeyAuthenticator } from "../contexts/identity/authenticator.ts";
 import { identityContext } from "../contexts/identity/context.ts";
 import { type Identity, identity } from "../contexts/identity/contract.ts";
 import { createIdentityAuthorizer, type IdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
+import { projectionsContext } from "../contexts/projections/context.ts";
 import { secretsContext } from "../contexts/secrets/context.ts";
 import { InProcessBus } from "../in-memory/in-memory-bus.ts";
 import { InMemoryCache } from "../in-memory/in-memory-cache.ts";
@@ -31,10 +34,13 @@ import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
+import { workOf } from "./handler-context.ts";
 import type { PipelineWithin } from "./host-transactions.ts";
 import { deriveKey } from "./key-derivation.ts";
 import { observedSend } from "./observed-send.ts";
 import { Pipeline } from "./pipeline.ts";
+import { ProjectionDesk } from "./projection-administration.ts";
+import { knownSince } from "./retention-loop.ts";
 import { runningArmature } from "./running-armature.ts";
 import type { LifecycleEvents, RuntimePorts } from "./runtime-ports.ts";
 import { SealedSecretStore } from "./sealed-secret-store.ts";
@@ -155,10 +161,23 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
 
   const background = new BackgroundWork();
   const names: string[] = [];
+  const all: ContextDefinition[] = [];
   const auditOver = (store: Pick<StoreAdapter, "audit" | "events">) =>
     auditContext({
       auditRows: (tenant, query) => store.audit(tenant, { ...query, contexts: names }),
       events: (tenant, query) => store.events(tenant, { ...query, contexts: names }),
+    });
+  const desk = new ProjectionDesk(all, ports);
+  const deliveryOver = (store: Pick<StoreAdapter, "scheduled" | "deadLetters" | "events">) =>
+    deliveryContext({
+      contexts: names,
+      consumers: () => consumersOf(all),
+      knownSince: () => knownSince(options.retention, ports.clock.now()),
+      deadLetters: (scope, query) => store.deadLetters(scope, query),
+      events: (tenant, query) => store.events(tenant, query),
+      decide: (ctx, context, change) => workOf(ctx).letter(context, change),
+      scheduled: (tenant, query) => store.scheduled(tenant, query),
+      cancel: (ctx, { context, key }) => workOf(ctx).timer(context, { step: "remove", key, required: true }),
     });
   const contexts: readonly ContextDefinition[] = [
     identityContext,
@@ -174,24 +193,32 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       returnOrigins: options.returnOrigins ?? [],
     }),
     auditOver(ports.store),
+    projectionsContext(desk),
+    deliveryOver(ports.store),
     ...(options.contexts ?? []),
   ];
+  all.push(...contexts);
   names.push(...contexts.map(({ contract }) => contract.name));
   checkContexts(contexts);
   pipeline = new Pipeline(ports, contexts);
   // Inside a transaction everything is read through it: on another connection its own changes cannot be seen, and a
   // pool whose connections all have a transaction open would never give another one. Nothing read there is kept.
+  const inside = new Map<unknown, (store: TransactionStore) => ContextDefinition>([
+    [audit, auditOver],
+    [delivery, deliveryOver],
+  ]);
   const over = (store: TransactionStore): PipelineWithin => {
     const commits = emitter<LifecycleEvents>();
-    const changed = new Set<string>();
-    commits.on("committed", (event) => {
-      for (const name of event.contexts) changed.add(name);
+    const changed = { contexts: new Set<string>(), dueAt: Number.POSITIVE_INFINITY };
+    commits.on("committed", ({ contexts: names, dueAt = Number.POSITIVE_INFINITY }) => {
+      for (const name of names) changed.contexts.add(name);
+      changed.dueAt = Math.min(changed.dueAt, dueAt);
     });
     const authorizer =
       options.authorizer === undefined ? byRoles(ports.clock, commits, () => within) : ports.authorizer;
     const within: Pipeline = new Pipeline(
       { ...ports, store, authorizer, lifecycle: commits },
-      contexts.map((context) => (context.contract === audit ? auditOver(store) : context)),
+      contexts.map((context) => inside.get(context.contract)?.(store) ?? context),
       new AuditTrail(ports),
     );
     return { pipeline: within, changed };
@@ -206,6 +233,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     http: container.get(T.http),
     over,
     background,
+    desk,
   });
 }
 
@@ -261,3 +289,12 @@ const troubleOnConsole: Logger = {
   warn: (message, fields = {}) => console.warn(`armature: ${message}`, fields),
   error: (message, fields = {}) => console.error(`armature: ${message}`, fields),
 };
+
+/** Types of the events that each consumer handles. */
+function consumersOf(contexts: readonly ContextDefinition[]): ReadonlyMap<string, readonly string[]> {
+  const consumers = new Map<string, string[]>();
+  for (const { subscriptions } of contexts)
+    for (const { consumer, event } of subscriptions)
+      consumers.set(consumer, [...(consumers.get(consumer) ?? []), event.type]);
+  return consumers;
+}

@@ -1,18 +1,18 @@
-import type { AggregateClass } from "../kernel/aggregate.ts";
 import type { FindOptions } from "../kernel/context.ts";
 import { InvalidInput } from "../kernel/errors.ts";
 import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
-import type { FindQuery } from "../kernel/store.ts";
+import type { FindQuery, Page } from "../kernel/store.ts";
 
-/** The most aggregates that one page may hold. */
+/** The most that one page may hold. */
 export const MAX_PAGE = 200;
 
-/** What a handler asks for, as the store takes it. */
-export function toFindQuery(type: AggregateClass, options: FindOptions<string>): FindQuery {
-  const { definition } = type;
+/** What a handler asks for of what has these index fields, as the store takes it. */
+export function toFindQuery(
+  searched: { readonly name: string; readonly index: readonly string[] },
+  options: FindOptions<string>,
+): Omit<FindQuery, "type"> {
   const indexed = (field: string) => {
-    if (!definition.index.includes(field))
-      throw new TypeError(`"${field}" is not an index field of ${definition.type}.`);
+    if (!searched.index.includes(field)) throw new TypeError(`"${field}" is not an index field of ${searched.name}.`);
     return field;
   };
   const limit = options.limit ?? 50;
@@ -28,7 +28,6 @@ export function toFindQuery(type: AggregateClass, options: FindOptions<string>):
     lt: bound(options.range.lt),
   };
   return {
-    type: definition.type,
     where,
     range,
     orderBy: options.orderBy === undefined ? undefined : indexed(options.orderBy),
@@ -36,4 +35,17 @@ export function toFindQuery(type: AggregateClass, options: FindOptions<string>):
     limit,
     after: options.after,
   };
+}
+
+/** All that is found, page by page. */
+export async function* everyPage<T>(
+  find: (options: FindOptions<string>) => Promise<Page<T>>,
+  options: FindOptions<string>,
+): AsyncIterable<T> {
+  let { after } = options;
+  do {
+    const page = await find({ limit: MAX_PAGE, ...options, after });
+    yield* page.items;
+    after = page.next;
+  } while (after !== undefined);
 }

@@ -1,18 +1,19 @@
 import type { AggregateClass, AggregateRoot } from "../kernel/aggregate.ts";
 import { restoreAggregate } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
-import type { Atomic, CallContext, Dependency, FindOptions, QueryContext } from "../kernel/context.ts";
+import type { CallContext, Dependency, FindOptions, QueryContext } from "../kernel/context.ts";
 import type { CallOptions, Contract, OperationKind, StreamItem } from "../kernel/contract.ts";
 import { Forbidden, NotFound } from "../kernel/errors.ts";
-import { parse } from "../kernel/parse.ts";
-import type { JsonObject } from "../kernel/schema.ts";
 import type { Counter, CounterQuery, Page, StoredAggregate } from "../kernel/store.ts";
 import { type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
-import { MAX_PAGE, toFindQuery } from "./find-query.ts";
+import { declared, isAtomic } from "./declared.ts";
+import { everyPage, toFindQuery } from "./find-query.ts";
 import { saysNothingHappened } from "./idempotency.ts";
 import { madeWhenUsed } from "./made-when-used.ts";
+import { withProjections } from "./projection-reads.ts";
 import type { CallPorts } from "./runtime-ports.ts";
+import { sending } from "./sending.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How handlers reach other operations; the pipeline implements it. */
@@ -32,7 +33,12 @@ export interface Effects {
 
 type Restore = <A extends AggregateRoot>(type: AggregateClass<A>, stored: StoredAggregate) => A;
 
-const isAtomic = (dependency: Dependency): dependency is Atomic => "atomic" in dependency;
+const WORK = Symbol("unit of work");
+
+/** The unit of work behind a command's context object: for contexts of our own that change what others keep. */
+export function workOf(ctx: object): UnitOfWork {
+  return (ctx as { readonly [WORK]: UnitOfWork })[WORK];
+}
 
 type Reads = QueryContext<Contract, Dependency>;
 
@@ -76,15 +82,14 @@ export class HandlerContexts {
     const tryLoad = <A extends AggregateRoot>(type: AggregateClass<A>, id: string) => work.load(context, type, id);
     return {
       ...this.#common(target, call),
-      tryLoad,
       load: orNotFound(tryLoad),
-      ...this.#finding(context, call, (type, stored) => work.found(context, type, stored)),
+      ...this.#finding(target, call, tryLoad, (type, stored) => work.found(context, type, stored)),
       add: <A extends AggregateRoot>(aggregate: A) => work.add(context, aggregate),
       newId: (prefix: string) => ids.next(prefix),
       random: (bytes: number) => ids.random(bytes),
       use: this.#use(target, call, ["query"], { work }),
-      send: (contract: Contract, operation: string, input: unknown) =>
-        this.#send(target, call, work, contract, operation, input),
+      ...sending(ids, target, call, work),
+      [WORK]: work,
     };
   }
 
@@ -136,35 +141,28 @@ export class HandlerContexts {
   #reading(target: RunnableOperation, call: CallInfo, tryLoad: TryLoad): Reads {
     return {
       ...this.#common(target, call),
-      tryLoad,
       load: orNotFound(tryLoad),
-      ...this.#finding(target.context.contract.name, call, (type, stored) =>
-        restoreAggregate(new type(stored.id), stored),
-      ),
+      ...this.#finding(target, call, tryLoad, (type, stored) => restoreAggregate(new type(stored.id), stored)),
       use: this.#use(target, call, ["query"]) as Reads["use"],
     };
   }
 
-  #finding(context: string, call: CallInfo, restore: Restore) {
-    const scope = { tenant: call.principal.tenant, context };
+  #finding({ context }: Pick<RunnableOperation, "context">, call: CallInfo, tryLoad: TryLoad, restore: Restore) {
+    const scope = { tenant: call.principal.tenant, context: context.contract.name };
     const find = async <A extends AggregateRoot>(
       type: AggregateClass<A>,
       options: FindOptions<string> = {},
     ): Promise<Page<A>> => {
-      const page = await this.#ports.store.find(scope, toFindQuery(type, options));
+      const { definition } = type;
+      const query = toFindQuery({ name: definition.type, index: definition.index }, options);
+      const page = await this.#ports.store.find(scope, { type: definition.type, ...query });
       const items = page.items.map((stored) => restore(type, stored));
       return page.next === undefined ? { items } : { items, next: page.next };
     };
-    async function* findAll<A extends AggregateRoot>(type: AggregateClass<A>, options: FindOptions<string> = {}) {
-      let { after } = options;
-      do {
-        const page = await find(type, { limit: MAX_PAGE, ...options, after });
-        yield* page.items;
-        after = page.next;
-      } while (after !== undefined);
-    }
+    const findAll = <A extends AggregateRoot>(type: AggregateClass<A>, options: FindOptions<string> = {}) =>
+      everyPage((page) => find(type, page), options);
     const counters = (query: CounterQuery): Promise<Page<Counter>> => this.#ports.store.counters(scope, query);
-    return { find, findAll, counters };
+    return { counters, ...withProjections({ tryLoad, find, findAll }, this.#ports.store, context, scope.tenant) };
   }
 
   #use(
@@ -208,37 +206,6 @@ export class HandlerContexts {
       from,
     };
   }
-
-  #send(
-    target: Pick<RunnableOperation, "id" | "context">,
-    call: CallInfo,
-    work: UnitOfWork,
-    contract: Contract,
-    name: string,
-    input: unknown,
-  ): void {
-    declared(target, contract);
-    const operation = contract.operations[name];
-    const id = `${contract.name}.${name}`;
-    if (operation?.kind !== "command" && !(operation?.kind === "action" && operation.repeatable === true))
-      throw new TypeError(`${target.id} sends "${id}", which is neither a command nor a repeatable action.`);
-    const context = target.context.contract.name;
-    work.send(context, {
-      id: this.#ports.ids.next("cmd"),
-      tenant: call.principal.tenant,
-      context,
-      operation: id,
-      input: parse(operation.input, input, `The input of ${id}`) as JsonObject,
-      time: toInstant(call.startedAt),
-      actor: call.principal.actor,
-      onBehalfOf: call.principal.onBehalfOf,
-      limitedTo: call.principal.limitedTo,
-      credential: call.principal.credential,
-      correlationId: call.correlationId,
-      causationId: call.causationId,
-      traceparent: call.trace.traceparent,
-    });
-  }
 }
 
 // A limit that is reached says of itself that nothing has happened yet.
@@ -251,14 +218,6 @@ async function noting<T>(effects: Effects, answer: Promise<T>): Promise<T> {
     if (!saysNothingHappened(error)) effects.happened = true;
     throw error;
   }
-}
-
-function declared(target: Pick<RunnableOperation, "id" | "context">, contract: Contract): Dependency | undefined {
-  if (contract.name === target.context.contract.name) return undefined;
-  const found = target.context.dependsOn.find((each) => (isAtomic(each) ? each.atomic : each).name === contract.name);
-  if (found === undefined)
-    throw new TypeError(`${target.id} uses "${contract.name}", which is not in dependsOn of its context.`);
-  return found;
 }
 
 function orNotFound(tryLoad: TryLoad) {

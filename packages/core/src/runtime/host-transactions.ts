@@ -8,10 +8,14 @@ import type { Calls } from "./handler-context.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { LifecycleEvents, RuntimePorts } from "./runtime-ports.ts";
 
-/** A pipeline over the store of one transaction, and which contexts its commits have changed so far. */
+/** A pipeline over the store of one transaction, and what its commits have changed so far. */
 export interface PipelineWithin {
   readonly pipeline: Pipeline;
-  readonly changed: ReadonlySet<string>;
+  readonly changed: {
+    readonly contexts: ReadonlySet<string>;
+    /** When the earliest of the timers that were set is due; infinite without one. */
+    readonly dueAt: number;
+  };
 }
 
 interface Parts {
@@ -85,16 +89,18 @@ export class HostTransactions {
       await transaction.leave();
       // Refusals are written down outside, and may have to wait for this transaction's own connection.
       void this.#endings.track(pipeline.ended());
-      if (changed.size > 0) void this.#tellOfCommit(transaction, principal.tenant, [...changed]);
+      const { contexts, dueAt } = changed;
+      if (contexts.size > 0)
+        void this.#tellOfCommit(transaction, {
+          tenant: principal.tenant,
+          contexts: [...contexts],
+          ...(dueAt === Number.POSITIVE_INFINITY ? {} : { dueAt }),
+        });
     }
   }
 
   // Only the host knows when it commits, so what listens to commits is told once the database says that it has.
-  async #tellOfCommit(
-    transaction: HostTransaction,
-    tenant: string,
-    contexts: LifecycleEvents["committed"]["contexts"],
-  ) {
+  async #tellOfCommit(transaction: HostTransaction, committed: LifecycleEvents["committed"]) {
     const { clock, lifecycle, logger } = this.#parts.ports;
     for (let wait = FIRST_LOOK_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
       try {
@@ -104,7 +110,7 @@ export class HostTransactions {
       }
       try {
         const outcome = await transaction.outcome();
-        if (outcome === "committed") lifecycle.emit("committed", { tenant, contexts });
+        if (outcome === "committed") lifecycle.emit("committed", committed);
         if (outcome !== "open") return;
       } catch (error) {
         if (this.#stop.signal.aborted) return;

@@ -36,8 +36,9 @@ import {
 } from "./idempotency.ts";
 import { runnableOperations } from "./runnable-operations.ts";
 import type { CallPorts } from "./runtime-ports.ts";
+import { isStorable } from "./storable.ts";
 import type { Trace } from "./trace.ts";
-import { isStorable, type UnitOfWork } from "./unit-of-work.ts";
+import type { UnitOfWork } from "./unit-of-work.ts";
 import { untilGivenUp } from "./until-given-up.ts";
 
 /** How long a stream goes on before it is asked again whether its caller is allowed to read it. */

@@ -1,123 +1,108 @@
-import { toInstant } from "../kernel/clock.ts";
-import type { ContextDefinition, Subscription } from "../kernel/context.ts";
-import { ArmatureError, CorruptData, IdempotencyResultNotKept, NotFound } from "../kernel/errors.ts";
-import type { HeldLease } from "../kernel/ports.ts";
-import type { OutboxEntry, SentCommand, StoredEvent } from "../kernel/store.ts";
-import { toCloudEvent } from "./cloud-event.ts";
-import { isDefinite, isPassing } from "./idempotency.ts";
+import type { ContextDefinition } from "../kernel/context.ts";
+import { type Claim, type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
+import { errorText } from "./error-text.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { RelayClaims } from "./relay-claims.ts";
+import { type DeliverySlots, RelayDeliveries } from "./relay-deliveries.ts";
+import { RelayPublisher } from "./relay-publisher.ts";
+import type { RelaySettings } from "./relay-settings.ts";
+import { type Chain, type Item, RelayWindow, sequenceKey } from "./relay-window.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 
-export interface RelayOptions {
-  /** Failed deliveries of one event to one consumer before the event is parked. Default 8. */
-  readonly maxAttempts?: number;
-  /** Wait after the first failure, doubled each time up to `maxBackoffMs`. Default 200. */
-  readonly backoffMs?: number;
-  /** Default 60 000. */
-  readonly maxBackoffMs?: number;
-  /** Longest wait between looks at the outbox when nobody nudges. Default 1 000. */
-  readonly pollMs?: number;
-}
-
-const PAGE = 200;
-const LEASE_MS = 15_000;
-const LONGEST_REASON = 1_000;
-
-interface Route {
-  readonly subscription: Subscription;
-  readonly context: ContextDefinition;
-}
+/** Entries that one read may bring. */
+const PAGE = 500;
+/** Entries that are worked on at the same time: what a relay holds in memory, however much waits. */
+const WINDOW = 1_000;
+const SHORTEST_WAIT_MS = 10;
 
 /**
  * What came of a look at the outbox: something was done; there was nothing that could be done; or entries wait that
- * another process has the lease for, or that could not be read.
+ * another process has the partitions of, or that could not be read.
  */
 export type Found = "progress" | "nothing" | "not-ours";
 
-/** What one look at an outbox found. */
-interface Pass {
-  /** The lease that it works under. Once that is lost, what was read may be old. */
-  readonly lease: HeldLease | undefined;
-  /** `consumer tenant type/id`: earlier events of the aggregate wait for this consumer, so later ones must too. */
-  readonly blocked: Set<string>;
-  /** When the earliest failed delivery may be tried again. */
-  nextAt: number;
-  /** The bus did not take an earlier page: what stands behind it must not go first. */
-  busDown: boolean;
-  progress: boolean;
+interface Cursor {
+  readonly claim: Claim;
+  readonly after: string | undefined;
+}
+
+interface Asked {
+  readonly resolve: (found: Found) => void;
+  readonly before: number;
 }
 
 /**
- * Publishes one context's outbox: to the bus, then to each local consumer, in order per aggregate. One relay of a
- * context works at a time (by lease). A delivery that fails is tried again later while other aggregates go on; after
- * `maxAttempts` the event is parked for that consumer, and so is the rest of its aggregate.
+ * Publishes one context's outbox: to the bus, then to each local consumer, in order per aggregate. The processes share
+ * the partitions of the outbox. A delivery that fails is tried again later while other aggregates go on; after its last
+ * attempt the message is parked for that consumer, and so is the rest of its aggregate.
  */
 export class Relay {
   readonly #context: string;
   readonly #ports: RuntimePorts;
-  readonly #pipeline: Pipeline;
-  readonly #routes: ReadonlyMap<string, readonly Route[]>;
-  readonly #options: Required<RelayOptions>;
+  readonly #settings: RelaySettings;
+  readonly #claims: RelayClaims;
+  readonly #deliveries: RelayDeliveries;
+  readonly #publisher: RelayPublisher;
+  readonly #window = new RelayWindow();
   readonly #stop = new AbortController();
-  /** Keys of `blocked` known to have nothing parked; only this relay parks while it holds the lease. */
-  readonly #unparked = new Set<string>();
-  #lease: HeldLease | undefined;
-  #leaseUntil = 0;
   #nudged = false;
+  #signalled = false;
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #waiters: ((found: Found) => void)[] = [];
-  #progress = 0;
-  #busFailures = 0;
-  #busRetryAt = 0;
+  #looked: Asked[] = [];
+  #published = 0;
+  readonly #chains = new Set<Promise<void>>();
 
   constructor(
     context: string,
     ports: RuntimePorts,
     pipeline: Pipeline,
     contexts: readonly ContextDefinition[],
-    options: RelayOptions,
+    settings: RelaySettings,
+    slots: DeliverySlots,
   ) {
     this.#context = context;
     this.#ports = ports;
-    this.#pipeline = pipeline;
-    this.#options = { maxAttempts: 8, backoffMs: 200, maxBackoffMs: 60_000, pollMs: 1_000, ...options };
-    const routes = new Map<string, Route[]>();
-    for (const each of contexts)
-      for (const subscription of each.subscriptions) {
-        const { type } = subscription.event;
-        routes.set(type, [...(routes.get(type) ?? []), { subscription, context: each }]);
-      }
-    this.#routes = routes;
+    this.#settings = settings;
+    this.#claims = new RelayClaims(context, ports.ids.next("relay"), ports.store.outbox, ports.clock);
+    this.#publisher = new RelayPublisher(context, ports, settings);
+    this.#deliveries = new RelayDeliveries(context, ports, pipeline, contexts, settings, slots, this.#claims);
   }
 
   start(): void {
     this.#running ??= this.#loop();
   }
 
-  /** Waits for the delivery under way, gives the lease back and ends. */
+  /** Waits for the deliveries under way, gives the partitions back and ends. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#wake?.();
+    this.#signal();
     await this.#running;
+    await Promise.all(this.#chains);
+    await this.#settle().catch(() => undefined); // it is done again by whoever comes next
     for (const resolve of this.#waiters.splice(0)) resolve("nothing");
-    // One that cannot be given back lapses.
-    await this.#lease?.release().catch(() => undefined);
-    this.#lease = undefined;
+    for (const { resolve } of this.#looked.splice(0)) resolve("nothing");
+    if (this.#running !== undefined) await this.#claims.leave();
   }
 
   /** Something was committed: look now. */
   nudge(): void {
     this.#nudged = true;
-    this.#wake?.();
+    this.#signal();
+  }
+
+  /** Whether nobody else has to know of what is committed here. */
+  get alone(): boolean {
+    return this.#claims.complete;
   }
 
   /** Grows with everything that is done. */
   get progress(): number {
-    return this.#progress;
+    return this.#deliveries.progress + this.#published;
   }
 
-  /** Looks at the outbox now, and says what came of it. */
+  /** Looks at the outbox now, and says what came of it when that is done. */
   look(): Promise<Found> {
     if (this.#running === undefined || this.#stop.signal.aborted) return Promise.resolve("nothing");
     return new Promise((resolve) => {
@@ -127,300 +112,233 @@ export class Relay {
   }
 
   async #loop(): Promise<void> {
-    let wait = 10;
+    let wait = SHORTEST_WAIT_MS;
     while (!this.#stop.signal.aborted) {
+      if (this.#nudged) wait = SHORTEST_WAIT_MS;
       this.#nudged = false;
-      const waiters = this.#waiters.splice(0);
-      let found: Found = "nothing";
+      const before = this.progress;
+      const asked = this.#waiters.splice(0).map((resolve) => ({ resolve, before }));
       try {
-        const pass = await this.#look();
-        if (pass?.progress === true) found = "progress";
-        else if (pass === undefined && waiters.length > 0) found = await this.#foundWithoutLease();
-        const now = this.#ports.clock.now();
-        wait = pass?.progress === true ? 0 : Math.min(this.#options.pollMs, Math.max(wait * 2, 10));
-        if (pass !== undefined) wait = Math.max(0, Math.min(wait, pass.nextAt - now));
+        const found = await this.#pass();
+        if (found) for (const { resolve } of asked) resolve("progress");
+        else this.#looked.push(...asked);
+        wait = found ? 0 : Math.min(this.#settings.pollMs, Math.max(wait * 2, SHORTEST_WAIT_MS));
       } catch (error) {
+        for (const { resolve } of asked) resolve("not-ours");
         if (this.#stop.signal.aborted) return;
         this.#ports.logger.warn("The relay could not work and tries again", {
           context: this.#context,
-          error: describe(error),
+          error: errorText(error),
         });
-        found = "not-ours";
-        wait = this.#options.pollMs;
-      } finally {
-        for (const resolve of waiters) resolve(found);
+        wait = this.#settings.pollMs;
       }
-      if (!this.#nudged && wait > 0 && !this.#stop.signal.aborted) await this.#sleep(wait);
-      if (this.#nudged) wait = 10;
+      if (wait > 0) await this.#idle(wait);
     }
   }
 
-  async #foundWithoutLease(): Promise<Found> {
-    return (await this.#ports.store.outbox.size(this.#context)) > 0 ? "not-ours" : "nothing";
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    const awake = new AbortController();
-    this.#wake = () => awake.abort();
-    await this.#ports.clock.sleep(ms, awake.signal).catch(() => undefined);
-    this.#wake = undefined;
-  }
-
-  async #look(): Promise<Pass | undefined> {
-    if (!(await this.#holdLease())) return undefined;
-    const pass: Pass = {
-      lease: this.#lease,
-      blocked: new Set(),
-      nextAt: Number.POSITIVE_INFINITY,
-      busDown: false,
-      progress: false,
-    };
-    let after: string | undefined;
-    for (;;) {
-      const entries = await this.#ports.store.outbox.read(this.#context, { after, limit: PAGE });
-      if (entries.length === 0) return pass;
-      await this.#work(entries, pass);
-      if (entries.length < PAGE || this.#stop.signal.aborted) return pass;
-      after = entries.at(-1)!.position;
-      if (!(await this.#stillHolds(pass))) return undefined;
-    }
-  }
-
-  async #stillHolds(pass: Pass): Promise<boolean> {
-    return (await this.#holdLease()) && this.#lease === pass.lease;
-  }
-
-  async #holdLease(): Promise<boolean> {
-    const { clock, lease } = this.#ports;
+  // Until there is something to look for, settling what is done in the meantime.
+  async #idle(wait: number): Promise<void> {
+    const { clock } = this.#ports;
     const now = clock.now();
-    if (this.#lease !== undefined && now < this.#leaseUntil - LEASE_MS / 2) return true;
-    const held = this.#lease !== undefined && (await this.#lease.renew(LEASE_MS));
-    if (!held) {
-      this.#unparked.clear();
-      this.#lease = await lease.acquire(`relay:${this.#context}`, LEASE_MS);
+    // What is due already, this pass could not do: it comes again by itself.
+    // Who has nothing to do may let its partitions lapse: whoever has something to do gets them then.
+    const renewAt = this.#window.size > 0 || this.#claims.balancing ? this.#claims.renewAt : Number.POSITIVE_INFINITY;
+    const due = [renewAt, this.#deliveries.waiting.nextAt, this.#publisher.retryAt].filter((at) => at > now);
+    const until = Math.min(now + wait, ...due);
+    while (!this.#nudged && !this.#stop.signal.aborted) {
+      try {
+        if (this.#window.unsettled > 0 && (this.#window.size === 0 || this.#window.unsettled >= PAGE))
+          await this.#settle();
+        if (this.#window.size === 0 && this.#looked.length > 0) await this.#answer();
+      } catch {
+        return this.#sleep(Math.max(1, until - clock.now())); // the next pass tells of it
+      }
+      if (this.#nudged || clock.now() >= until) return;
+      await this.#sleep(until - clock.now());
     }
-    this.#leaseUntil = now + LEASE_MS;
-    return this.#lease !== undefined;
   }
 
-  async #work(entries: readonly OutboxEntry[], pass: Pass): Promise<void> {
-    const published = await this.#publish(entries, pass);
-    const finished: string[] = [];
-    try {
-      for (const entry of entries) {
-        if (this.#stop.signal.aborted) break;
-        if (!(await this.#stillHolds(pass))) break;
-        const delivered =
-          entry.message.kind === "command"
-            ? await this.#run(entry, entry.message.command, pass)
-            : await this.#deliverAll(entry, entry.message.event, pass);
-        if (delivered && (entry.message.kind === "command" || entry.published || published))
-          finished.push(entry.position);
-      }
-    } finally {
-      if (finished.length > 0) {
-        await this.#ports.store.outbox.remove(this.#context, finished);
-        this.#advanced(pass);
+  async #answer(): Promise<void> {
+    const looked = this.#looked.splice(0);
+    let elsewhere: Promise<boolean> | undefined;
+    for (const { resolve, before } of looked) {
+      if (this.progress !== before) resolve("progress");
+      else {
+        elsewhere ??= this.#waitsElsewhere().catch(() => true);
+        resolve((await elsewhere) ? "not-ours" : "nothing");
       }
     }
   }
 
-  // Whether everything in these entries is with the bus now. When the bus is down, local consumers go on.
-  async #publish(entries: readonly OutboxEntry[], pass: Pass): Promise<boolean> {
-    const waiting = entries.flatMap((entry) =>
-      entry.message.kind === "event" && !entry.published ? [{ entry, event: entry.message.event }] : [],
-    );
-    if (waiting.length === 0) return true;
-    const { bus, clock, logger, store, telemetry } = this.#ports;
-    if (pass.busDown || clock.now() < this.#busRetryAt) {
-      pass.busDown = true;
-      pass.nextAt = Math.min(pass.nextAt, this.#busRetryAt);
-      return false;
-    }
-    try {
-      const events = waiting.map(({ event }) => event);
-      await telemetry.publish(this.#context, events, () => bus.publish(events.map(toCloudEvent)));
-      await store.outbox.published(
-        this.#context,
-        waiting.map(({ entry }) => entry.position),
-      );
-      this.#busFailures = 0;
-      return true;
-    } catch (error) {
-      pass.busDown = true;
-      this.#busFailures += 1;
-      this.#busRetryAt = clock.now() + this.#backoff(this.#busFailures);
-      pass.nextAt = Math.min(pass.nextAt, this.#busRetryAt);
-      logger.warn("The bus did not take the events; they wait", { context: this.#context, error: describe(error) });
-      return false;
-    }
+  async #waitsElsewhere(): Promise<boolean> {
+    if (this.#claims.complete) return false;
+    const ours = new Set(this.#claims.working.map(({ partition }) => partition));
+    const others = Array.from({ length: PARTITIONS }, (_, partition) => partition).filter((each) => !ours.has(each));
+    return (await this.#ports.store.outbox.size(this.#context, others)) > 0;
   }
 
-  // Whether every consumer is done with the event.
-  async #deliverAll(entry: OutboxEntry, event: StoredEvent, pass: Pass): Promise<boolean> {
-    let done = true;
-    for (const route of this.#routes.get(event.type) ?? []) {
-      const { consumer } = route.subscription;
-      if (entry.done.includes(consumer)) continue;
-      if (entry.only?.includes(consumer) === false) continue;
-      done = (await this.#deliver(entry, event, route, pass)) && done;
-    }
-    return done;
+  #signal(): void {
+    this.#signalled = true;
+    this.#wake?.();
   }
 
-  async #deliver(entry: OutboxEntry, event: StoredEvent, route: Route, pass: Pass): Promise<boolean> {
-    const { clock, store, lifecycle, logger, telemetry } = this.#ports;
-    const { consumer } = route.subscription;
-    const key = `${consumer} ${event.tenant} ${event.aggregateType}/${event.aggregateId}`;
-    const failure = entry.failures.find((each) => each.consumer === consumer);
-    if (pass.blocked.has(key)) return false;
-    if (failure !== undefined && failure.nextAt > clock.now()) {
-      pass.blocked.add(key);
-      pass.nextAt = Math.min(pass.nextAt, failure.nextAt);
-      return false;
+  // Until then, or until something has happened since the last sleep.
+  async #sleep(ms: number): Promise<void> {
+    if (!this.#signalled) {
+      const awake = new AbortController();
+      this.#wake = () => awake.abort();
+      await this.#ports.clock.sleep(ms, awake.signal).catch(() => undefined);
+      this.#wake = undefined;
     }
-    if (!this.#unparked.has(key)) {
-      if (
-        await store.outbox.parked(this.#context, event.tenant, consumer, {
-          type: event.aggregateType,
-          id: event.aggregateId,
-        })
-      ) {
-        await this.#park(entry, event, consumer, "an earlier event of the same aggregate is parked", 0);
-        return true;
+    this.#signalled = false;
+  }
+
+  // Reads everything once, from the start of each of our partitions; whether there was something new.
+  async #pass(): Promise<boolean> {
+    await this.#renew();
+    await this.#settle();
+    let found = false;
+    let busDown = false;
+    let cursors = this.#claims.working.map((claim): Cursor => ({ claim, after: undefined }));
+    while (cursors.length > 0 && !this.#stop.signal.aborted) {
+      const limit = Math.ceil(PAGE / cursors.length);
+      // What is settled while the first page is read could come again with it.
+      const first = cursors[0]!.after === undefined;
+      const [entries] = await Promise.all([this.#read(cursors, limit), first ? undefined : this.#settle()]);
+      // A partition that is not ours any more, or may not be, is begun anew in another pass.
+      cursors = cursors.filter(({ claim }) => this.#claims.holds(claim));
+      const items = this.#itemsOf(entries, cursors);
+      // When the bus is down, local consumers go on; what stands behind in the outbox must not go to it first.
+      const unpublished = items.filter((item) => this.#waitsForBus(item));
+      busDown ||= !(await this.#publisher.publish(unpublished));
+      if (!busDown) for (const item of unpublished) this.#window.mark(item);
+      let retried = false;
+      for (const item of items) {
+        retried ||= this.#deliveries.retries(item);
+        found = this.#accept(item) || found;
       }
-      this.#remember(key);
-    }
-    try {
-      const outcome = await this.#pipeline.deliver(route.context, route.subscription, event);
-      telemetry.delivery(consumer, outcome, event, clock.now());
-      lifecycle.emit("delivered", { consumer, eventId: event.id });
-      this.#advanced(pass);
-      return true;
-    } catch (error) {
-      // Another process is at it by now: what it comes to is what counts.
-      if (!(await this.#stillHolds(pass))) return false;
-      const attempts = (failure?.attempts ?? 0) + 1;
-      const reason = describe(error);
-      if (attempts >= this.#options.maxAttempts || error instanceof CorruptData) {
-        this.#unparked.delete(key);
-        await this.#park(entry, event, consumer, reason, attempts);
-        return true;
-      }
-      const nextAt = clock.now() + this.#backoff(attempts);
-      await store.outbox.failed(this.#context, { position: entry.position, consumer, attempts, nextAt });
-      pass.blocked.add(key);
-      pass.nextAt = Math.min(pass.nextAt, nextAt);
-      telemetry.delivery(consumer, "failed", event, clock.now());
-      lifecycle.emit("delivery-failed", { consumer, eventId: event.id, attempts });
-      logger.warn("An event could not be handled and is tried again", {
-        consumer,
-        eventId: event.id,
-        attempts,
-        error: reason,
+      if (this.#deliveries.waiting.full && !retried) break;
+      await this.#room();
+      await this.#renew();
+      cursors = cursors.flatMap(({ claim }) => {
+        const read = entries.filter(({ partition }) => partition === claim.partition);
+        const more = read.length === limit && this.#claims.holds(claim);
+        return more ? [{ claim, after: read.at(-1)!.position }] : [];
       });
-      return false;
     }
+    return found;
   }
 
-  async #park(
-    entry: OutboxEntry,
-    event: StoredEvent,
-    consumer: string,
-    reason: string,
-    attempts: number,
-  ): Promise<void> {
-    const { clock, store, lifecycle, logger, telemetry } = this.#ports;
-    const letter = { context: this.#context, consumer, event, reason, attempts, time: toInstant(clock.now()) };
-    await store.outbox.park(this.#context, entry.position, letter);
-    telemetry.delivery(consumer, "parked", event, clock.now());
-    lifecycle.emit("parked", { letter });
-    logger.error("An event is parked until somebody looks at it", {
-      consumer,
-      eventId: event.id,
-      attempts,
-      error: reason,
+  async #renew(): Promise<void> {
+    if (await this.#claims.renew(() => this.#window.busy))
+      this.#deliveries.waiting.forget((claim) => this.#claims.holds(claim));
+  }
+
+  #read(cursors: readonly Cursor[], limit: number): Promise<readonly OutboxEntry[]> {
+    this.#deliveries.readBegins();
+    const asked = cursors.map(({ claim, after }) => ({ ...claim, after }));
+    return this.#ports.store.outbox.read(this.#context, { cursors: asked, limit });
+  }
+
+  // What is worked on already stands for itself.
+  #itemsOf(entries: readonly OutboxEntry[], cursors: readonly Cursor[]): readonly Item[] {
+    const claims = new Map(cursors.map(({ claim }) => [claim.partition, claim]));
+    return entries.flatMap((entry) => {
+      const { partition, position, published } = entry;
+      const claim = claims.get(partition);
+      return claim === undefined
+        ? []
+        : [this.#window.known(position) ?? { entry, partition, position, published, claim }];
     });
   }
 
-  // A sent command runs once: its id is the idempotency key. A refusal is an answer; anything else is tried again.
-  async #run(entry: OutboxEntry, command: SentCommand, pass: Pass): Promise<boolean> {
-    const { clock, store, logger } = this.#ports;
-    const failure = entry.failures[0];
-    if (failure !== undefined && failure.nextAt > clock.now()) {
-      pass.nextAt = Math.min(pass.nextAt, failure.nextAt);
-      return false;
-    }
-    try {
-      await this.#pipeline.call(command.operation, command.input, {
-        principal: {
-          tenant: command.tenant,
-          actor: command.actor,
-          onBehalfOf: command.onBehalfOf,
-          limitedTo: command.limitedTo,
-          credential: command.credential,
-        },
-        idempotencyKey: command.id,
-        traceparent: command.traceparent,
-        correlationId: command.correlationId,
-        causationId: command.causationId,
-        from: command.context,
-      });
+  #waitsForBus({ entry, published }: Item): boolean {
+    return entry.message.kind === "event" && !published;
+  }
+
+  // Whether it is new: worked on from now on, or done already.
+  #accept(item: Item): boolean {
+    if (this.#window.known(item.position) !== undefined) return false;
+    if (!this.#deliveries.concerns(item)) {
+      if (!item.published) return false;
+      this.#window.finish(item);
+      this.#published += 1;
       return true;
-    } catch (error) {
-      const reason = describe(error);
-      if (error instanceof IdempotencyResultNotKept) return true;
-      if (isRefusal(error, command)) {
-        logger.warn("A sent command was refused", {
-          operation: command.operation,
-          commandId: command.id,
-          error: reason,
-        });
-        return true;
+    }
+    if (this.#deliveries.mustWait(item)) return false;
+    const key = sequenceKey(item);
+    const chain = this.#window.add(item, key, this.#deliveries.parkedSince(key));
+    if (chain === undefined) return true;
+    const run = this.#work(chain);
+    this.#chains.add(run);
+    void run.finally(() => this.#chains.delete(run));
+    return true;
+  }
+
+  #mayWork({ claim }: Item): boolean {
+    return !this.#stop.signal.aborted && this.#claims.holds(claim);
+  }
+
+  async #work(chain: Chain): Promise<void> {
+    for (let item = chain.queue[0]; item !== undefined; item = chain.queue[0]) {
+      if (!this.#mayWork(item)) {
+        this.#giveUp(chain, item);
+        break;
       }
-      const attempts = (failure?.attempts ?? 0) + 1;
-      const nextAt = clock.now() + this.#backoff(attempts);
-      await store.outbox.failed(this.#context, {
-        position: entry.position,
-        consumer: command.operation,
-        attempts,
-        nextAt,
-      });
-      pass.nextAt = Math.min(pass.nextAt, nextAt);
-      logger.warn("A sent command failed and is tried again", {
-        operation: command.operation,
-        commandId: command.id,
-        attempts,
-        error: reason,
-      });
-      return false;
+      try {
+        const delivered = await this.#deliveries.deliver(item, chain, () => this.#mayWork(item));
+        const done = delivered && (item.published || item.entry.message.kind === "command");
+        // A replay may have brought it back in the meantime: the next read tells whether somebody still needs it.
+        const again = chain.parked.size > 0 || item.entry.parked.length > 0;
+        this.#window.next(chain, done && !again);
+        if (done && again) this.#nudged = true;
+        if (this.#window.size === WINDOW - 1) this.#signal();
+      } catch (error) {
+        this.#ports.logger.warn("The relay could not work and tries again", {
+          context: this.#context,
+          error: errorText(error),
+        });
+        this.#giveUp(chain, item, this.#settings.pollMs);
+        break;
+      }
+    }
+    // A consumer that was to be tried again meanwhile had to wait for the others.
+    if (chain.blocked.size > 0 && this.#deliveries.waiting.nextAt <= this.#ports.clock.now()) this.#nudged = true;
+    this.#signal();
+  }
+
+  // Until this one is tried again nothing of its sequence is.
+  #giveUp(chain: Chain, item: Item, wait = 0): void {
+    this.#deliveries.putOff(item, wait);
+    this.#window.drop(chain);
+  }
+
+  // Back-pressure: no more is read while much is worked on.
+  async #room(): Promise<void> {
+    while (this.#window.size >= WINDOW && !this.#stop.signal.aborted) {
+      await this.#renew();
+      await this.#settle();
+      if (this.#window.size >= WINDOW) await this.#sleep(Math.max(1, this.#claims.renewAt - this.#ports.clock.now()));
     }
   }
 
-  #advanced(pass: Pass): void {
-    pass.progress = true;
-    this.#progress += 1;
-  }
-
-  #backoff(attempts: number): number {
-    return Math.ceil(Math.min(this.#options.maxBackoffMs, this.#options.backoffMs * 2 ** (attempts - 1)));
-  }
-
-  // Bounded: forgetting only costs one more look.
-  #remember(key: string): void {
-    if (this.#unparked.size >= 10_000) this.#unparked.clear();
-    this.#unparked.add(key);
+  async #settle(): Promise<void> {
+    if (this.#window.unsettled === 0) return;
+    const { finished, published } = this.#window.takeUnsettled();
+    const ours = ({ claim }: Item) => this.#claims.holds(claim);
+    const done = { finished: finished.filter(ours), published: published.filter(ours) };
+    const claims = new Map([...done.finished, ...done.published].map(({ claim }) => [claim.partition, claim]));
+    if (claims.size > 0) {
+      const lost = await this.#ports.store.outbox.settle(this.#context, [...claims.values()], {
+        published: done.published.map(refOf),
+        finished: done.finished.map(refOf),
+      });
+      this.#claims.lost(lost);
+    }
+    this.#window.settled(finished);
   }
 }
 
-// An operation that is not known here may be known to a newer process, which will have the lease one day.
-function isRefusal(error: unknown, { operation }: SentCommand): boolean {
-  if (error instanceof NotFound && error.details.type === "operation" && error.details.id === operation) return false;
-  return error instanceof ArmatureError && isDefinite(error) && !isPassing(error);
-}
-
-// It is stored, and a text that the store cannot hold would stop everything behind it.
-function describe(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return text.slice(0, LONGEST_REASON).replaceAll("\u0000", "").toWellFormed();
+function refOf({ partition, position }: Item): Pick<Item, "partition" | "position"> {
+  return { partition, position };
 }

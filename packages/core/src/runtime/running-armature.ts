@@ -15,9 +15,17 @@ import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
 import type { Calls } from "./handler-context.ts";
 import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
+import { LeasedLoop } from "./leased-loop.ts";
+import { OutboxSignals } from "./outbox-signals.ts";
 import type { Pipeline } from "./pipeline.ts";
+import type { ProjectionDesk } from "./projection-administration.ts";
+import { ProjectionRunner } from "./projection-runner.ts";
 import { Relay } from "./relay.ts";
+import { type RelaySettings, relaySettings } from "./relay-settings.ts";
+import { RetentionLoop, retentionSettings } from "./retention-loop.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
+import { Slots } from "./slots.ts";
+import { TimerLoop } from "./timer-loop.ts";
 
 interface Parts {
   readonly options: ArmatureOptions;
@@ -32,6 +40,7 @@ interface Parts {
   readonly over: (store: TransactionStore) => PipelineWithin;
   /** Work that goes on without a caller: token renewals. */
   readonly background: BackgroundWork;
+  readonly desk: ProjectionDesk;
 }
 
 /** How long handlers whose callers have given up may still take when the application closes. */
@@ -49,26 +58,73 @@ const callbackParameters = z.object({
 export async function runningArmature(parts: Parts): Promise<Armature> {
   const { options, ports, pipeline, contexts } = parts;
   const { store, clock } = ports;
-  const stored = contexts.map(({ contract, aggregates }) => ({
+  const stored = contexts.map(({ contract, aggregates, projections }) => ({
     name: contract.name,
     aggregates: aggregates.map(({ definition }) => ({ type: definition.type, index: definition.index })),
+    projections: projections.map(({ name, index }) => ({ name, index })),
   }));
   const migrate = () => store.migrate(stored);
   if (store.embedded) await migrate();
 
-  const relayOptions = options.relay ?? {};
-  const relays =
-    relayOptions === false
-      ? []
-      : contexts.map(({ contract }) => new Relay(contract.name, ports, pipeline, contexts, relayOptions));
-  const progress = () => relays.reduce((sum, relay) => sum + relay.progress, 0);
+  const settings = options.relay === false ? undefined : relaySettings(options.relay ?? {});
+  const relays = settings === undefined ? [] : relaysOf(parts, settings);
+  const followers = contexts.flatMap((context) =>
+    context.projections.flatMap((definition) => {
+      if (options.projections === false) return [];
+      const runner = new ProjectionRunner(context, definition, ports, options.projections);
+      return [{ runner, loop: new LeasedLoop(runner, ports) }];
+    }),
+  );
   const nudge = new Map(contexts.map(({ contract }, index) => [contract.name, relays[index]]));
-  ports.lifecycle.on("committed", ({ contexts: names }) => {
-    for (const name of names) nudge.get(name)?.nudge();
-  });
-  for (const relay of relays) relay.start();
+  const signals = new OutboxSignals({ ...ports, outbox: store.outbox });
+  // Ours, and those of other processes unless there can be none, or ours has everything.
+  const nudgeRelays = (changed: readonly string[]) => {
+    for (const name of changed) {
+      const own = nudge.get(name);
+      own?.nudge();
+      if (!store.embedded && own?.alone !== true) signals.tell(name);
+    }
+  };
   const names = contexts.map(({ contract }) => contract.name);
-  const unwatch = ports.telemetry.watchOutbox(names, (context) => store.outbox.size(context));
+  const timers =
+    settings === undefined
+      ? undefined
+      : new TimerLoop(ports, {
+          contexts: names,
+          pollMs: settings.pollMs,
+          fired: (context) => nudgeRelays([context]),
+        });
+  const loops: readonly (TimerLoop | Relay | LeasedLoop)[] = [
+    ...(timers === undefined ? [] : [timers]),
+    ...relays,
+    ...followers.map(({ loop }) => loop),
+  ];
+  const { retention = options.relay === false ? false : {} } = options;
+  const pruning =
+    retention === false
+      ? undefined
+      : new LeasedLoop(new RetentionLoop(ports, names, retentionSettings(retention)), ports);
+  const progress = () => loops.reduce((sum, loop) => sum + loop.progress, 0);
+  const nudgeFollowers = (changed: readonly string[]) => {
+    for (const { runner, loop } of followers) if (changed.some((name) => runner.sources.has(name))) loop.nudge();
+  };
+  ports.lifecycle.on("committed", ({ contexts: changed, dueAt }) => {
+    nudgeRelays(changed);
+    nudgeFollowers(changed);
+    if (dueAt !== undefined) timers?.nudge(dueAt);
+  });
+  // What other processes tell of is news for whoever works on it here.
+  if (loops.length > 0)
+    signals.hear((name) => {
+      nudge.get(name)?.nudge();
+      nudgeFollowers([name]);
+    });
+  for (const loop of loops) loop.start();
+  pruning?.start();
+  const unwatch = [
+    ports.telemetry.watchOutbox(names, (context) => store.outbox.size(context)),
+    ports.telemetry.watchProjections(parts.desk.names, (projection) => parts.desk.lag(projection)),
+  ];
 
   const operations: readonly OperationDescription[] = contexts.flatMap(({ contract }) =>
     Object.entries(contract.operations)
@@ -114,8 +170,9 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   };
 
   const close = async () => {
-    unwatch();
-    await Promise.all(relays.map((relay) => relay.stop()));
+    for (const end of unwatch) end();
+    await signals.close();
+    await Promise.all([...loops.map((loop) => loop.stop()), pruning?.stop()]);
     transactions.stop();
     await pipeline.answered();
     await parts.background.ended();
@@ -161,7 +218,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
       for (;;) {
         // What a relay was at before may have given another one work after that one looked.
         const before = progress();
-        const found = await Promise.all(relays.map((relay) => relay.look()));
+        const found = await Promise.all(loops.map((loop) => loop.look()));
         if (found.every((each) => each === "nothing") && progress() === before) return;
         if (clock.now() > giveUpAt) throw new DeadlineExceeded({ operation: "settled" });
         if (found.includes("not-ours") && progress() === before) await clock.sleep(LOOK_AGAIN_MS);
@@ -174,6 +231,12 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     [Symbol.asyncDispose]: () => app.close(),
   };
   return app;
+}
+
+// They share what may go on at the same time.
+function relaysOf({ ports, pipeline, contexts }: Parts, settings: RelaySettings): readonly Relay[] {
+  const slots = { events: new Slots(settings.concurrency), commands: new Slots(settings.commandConcurrency) };
+  return contexts.map(({ contract }) => new Relay(contract.name, ports, pipeline, contexts, settings, slots));
 }
 
 function fromOutside(principal: PrincipalInput, options: CallOptions): CallRequest {

@@ -1,16 +1,21 @@
 import type { Emitter } from "mitt";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
+import type { DeadLetter } from "../kernel/outbox.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { DeadLetter } from "../kernel/store.ts";
 import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 /** What a host may listen to: for caches, tests and metrics, never for effects (those are subscriptions). */
 export type LifecycleEvents = {
   /** A commit is durable. */
-  committed: { readonly tenant: string; readonly contexts: readonly string[] };
+  committed: {
+    readonly tenant: string;
+    readonly contexts: readonly string[];
+    /** When the earliest command is due that it has scheduled, in milliseconds since 1970. */
+    readonly dueAt?: number;
+  };
   /** A consumer has handled an event. */
   delivered: { readonly consumer: string; readonly eventId: string };
   /** A delivery failed and will be tried again. */

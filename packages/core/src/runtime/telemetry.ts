@@ -168,14 +168,27 @@ export class Telemetry {
 
   /** Shows how much waits in the outboxes whenever metrics are collected, until the returned function is called. */
   watchOutbox(contexts: readonly string[], size: (context: string) => Promise<number>): () => void {
-    const gauge = this.#meter.createObservableGauge("armature.outbox.size", {
-      unit: "{message}",
-      description: "Events and commands that wait in the outbox.",
-    });
+    const about = { unit: "{message}", description: "Events and commands that wait in the outbox." };
+    return this.#watch("armature.outbox.size", about, "armature.context", contexts, size);
+  }
+
+  /** The same for how many events are behind what queries of each projection read. */
+  watchProjections(projections: readonly string[], lag: (projection: string) => Promise<number>): () => void {
+    const about = { unit: "{event}", description: "Events behind the rows of a projection that are read." };
+    return this.#watch("armature.projection.lag", about, "armature.projection", projections, lag);
+  }
+
+  #watch(
+    name: string,
+    about: { readonly unit: string; readonly description: string },
+    attribute: string,
+    all: readonly string[],
+    read: (each: string) => Promise<number>,
+  ): () => void {
+    if (all.length === 0) return () => undefined;
+    const gauge = this.#meter.createObservableGauge(name, about);
     const observe: Parameters<typeof gauge.addCallback>[0] = async (result) => {
-      await Promise.all(
-        contexts.map(async (context) => result.observe(await size(context), { "armature.context": context })),
-      );
+      await Promise.all(all.map(async (each) => result.observe(await read(each), { [attribute]: each })));
     };
     gauge.addCallback(observe);
     return () => gauge.removeCallback(observe);

@@ -6,9 +6,10 @@ import {
   storedState,
 } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
-import { AlreadyExists, InternalError, InvalidInput, VersionMismatch } from "../kernel/errors.ts";
+import { AlreadyExists, InvalidInput, VersionMismatch } from "../kernel/errors.ts";
 import type { Ids } from "../kernel/ids.ts";
-import type { JsonObject } from "../kernel/schema.ts";
+import type { LetterChange } from "../kernel/outbox.ts";
+import type { SentCommand } from "../kernel/sent-command.ts";
 import type {
   AggregateChange,
   AggregateRef,
@@ -16,12 +17,13 @@ import type {
   Commit,
   CommitPart,
   IdempotencyWrite,
-  SentCommand,
   Store,
   StoredAggregate,
   StoredEvent,
 } from "../kernel/store.ts";
+import type { TimerChange } from "../kernel/timers.ts";
 import type { CallInfo } from "./call-info.ts";
+import { assertStorable } from "./storable.ts";
 
 interface Tracked {
   readonly ref: AggregateRef;
@@ -36,6 +38,9 @@ interface Part {
   /** Came out of a search: part of the commit only when they have changed. */
   readonly found: Map<string, Tracked>;
   readonly messages: SentCommand[];
+  /** By key: the last change counts. */
+  readonly timers: Map<string, TimerChange>;
+  readonly letters: LetterChange[];
   readonly audit: AuditRow[];
   idempotency: IdempotencyWrite | undefined;
   inbox: { readonly consumer: string; readonly messageId: string } | undefined;
@@ -138,6 +143,15 @@ export class UnitOfWork {
     this.#part(context).messages.push(message);
   }
 
+  timer(context: string, change: TimerChange): void {
+    if (change.step === "set") assertStorable(change.timer.command.input, this.#call);
+    this.#part(context).timers.set(change.step === "set" ? change.timer.key : change.key, change);
+  }
+
+  letter(context: string, change: LetterChange): void {
+    this.#part(context).letters.push(change);
+  }
+
   audit(row: AuditRow): void {
     this.#part(row.context).audit.push(row);
   }
@@ -190,6 +204,8 @@ export class UnitOfWork {
       aggregates,
       events,
       messages: part.messages,
+      timers: part.timers.size === 0 ? undefined : [...part.timers.values()],
+      letters: part.letters.length === 0 ? undefined : part.letters,
       audit: part.audit,
       idempotency: part.idempotency,
       inbox: part.inbox,
@@ -233,6 +249,8 @@ export class UnitOfWork {
         settled: new Map(),
         found: new Map(),
         messages: [],
+        timers: new Map(),
+        letters: [],
         audit: [],
         idempotency: undefined,
         inbox: undefined,
@@ -268,22 +286,4 @@ export class UnitOfWork {
       for (const each of batch) each.reject(error);
     }
   }
-}
-
-// PostgreSQL's jsonb cannot hold these; one that does is a defect of the context that made it.
-function assertStorable(value: JsonObject, call: CallInfo): void {
-  if (!isStorable(value))
-    throw new InternalError(
-      { traceId: call.trace.traceId },
-      { cause: new TypeError("A state, event or message holds text with NUL or a lone surrogate.") },
-    );
-}
-
-/** Whether every text in it can be stored: no NUL characters, no lone surrogates. */
-export function isStorable(value: unknown): boolean {
-  if (typeof value === "string") return !value.includes("\u0000") && value.isWellFormed();
-  if (value === null || typeof value !== "object") return true;
-  if (Array.isArray(value)) return value.every(isStorable);
-  for (const key in value) if (!isStorable(key) || !isStorable((value as Record<string, unknown>)[key])) return false;
-  return true;
 }

@@ -7,7 +7,7 @@ export interface Intercepted<Port> {
   /** The port to give to `createArmature`. */
   readonly port: Port;
   /**
-   * Runs the interception around every call of a method, `commit` or `outbox.remove`, until it is lifted: it may throw
+   * Runs the interception around every call of a method, `commit` or `outbox.settle`, until it is lifted: it may throw
    * before or after it proceeds, wait, count, or not proceed at all. Of several, the last runs first.
    *
    * @returns what lifts it

@@ -1,7 +1,24 @@
-import { type Armature, type ContextDefinition, createArmature } from "@armature/core";
+import {
+  type Armature,
+  type ContextDefinition,
+  createArmature,
+  defineContext,
+  defineContract,
+  defineProjection,
+  NotFound,
+} from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createKey, createTenant, type KeyRequest, ownerKey } from "./administration.ts";
+import { z } from "zod";
+import {
+  changeProjection,
+  createKey,
+  createTenant,
+  type KeyRequest,
+  listProjections,
+  listTenants,
+  ownerKey,
+} from "./administration.ts";
 
 let app: Armature;
 beforeEach(async () => {
@@ -40,6 +57,28 @@ describe("tenant create", () => {
   });
 });
 
+describe("tenant list", () => {
+  test("gives every tenant as it is now, in the order in which they were made", async () => {
+    const store = inMemory();
+    const many = await createArmature({ store, relay: false });
+    const ids = Array.from({ length: 450 }, (_, at) => `t-${at}`);
+    for (const id of ids) await createTenant(many, id, undefined);
+    await many.as({ tenant: "t-7", system: "test" }).identity.renameTenant({ name: "Seven" });
+    const listed: { tenantId?: string; name?: string }[] = [];
+    for await (const tenant of listTenants(many, store.log)) listed.push(tenant);
+    expect(listed.map(({ tenantId }) => tenantId)).toEqual(ids);
+    expect(listed[7]).toMatchObject({ name: "Seven", status: "active" });
+    await many.close();
+  });
+
+  test("gives nothing where there is none", async () => {
+    const store = inMemory();
+    const empty = await createArmature({ store, relay: false });
+    for await (const tenant of listTenants(empty, store.log)) expect(tenant).toBeUndefined();
+    await empty.close();
+  });
+});
+
 describe("key create", () => {
   test("makes the user with the role, and a key that works", async () => {
     const key = await createKey(app, request());
@@ -71,5 +110,26 @@ describe("key create", () => {
 
   test("needs a tenant that exists", async () => {
     await expect(createKey(app, request({ tenant: "nobody" }))).rejects.toThrow('There is no tenant "nobody".');
+  });
+});
+
+describe("projection", () => {
+  const Seen = defineProjection("seen", { row: z.object({ n: z.int() }), events: () => [] });
+  const context = defineContext(defineContract("desk", {}), { projections: [Seen], handlers: {} });
+
+  test("is paused, resumed and rebuilt as the server itself, and listed with how far it is", async () => {
+    await using host = await createArmature({ store: inMemory(), contexts: [context] });
+    await host.settled();
+    expect(await changeProjection(host, "pause", "desk.seen")).toBe('The projection "desk.seen" is paused.');
+    expect(await changeProjection(host, "rebuild", "desk.seen")).toContain(
+      'Generation 2 of the projection "desk.seen"',
+    );
+    expect(await listProjections(host)).toMatchObject([
+      { projection: "desk.seen", paused: true, generations: [{ status: "serving" }, { status: "building" }] },
+    ]);
+    expect(await changeProjection(host, "resume", "desk.seen")).toBe('The projection "desk.seen" goes on.');
+    await host.settled();
+    expect(await listProjections(host)).toMatchObject([{ paused: false, generations: [{ generation: 2 }] }]);
+    await expect(changeProjection(host, "pause", "desk.none")).rejects.toThrow(NotFound);
   });
 });

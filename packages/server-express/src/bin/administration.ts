@@ -1,4 +1,5 @@
-import { type Armature, NotFound } from "@armature/core";
+import { setTimeout } from "node:timers/promises";
+import { type Armature, type EventLog, identity, NotFound, TenantCreated } from "@armature/core";
 import { CommandRefused } from "./command-refused.ts";
 
 /** The system itself, in one tenant: these commands come from who runs the server. */
@@ -60,6 +61,58 @@ async function rolesOf(
     throw error;
   }
 }
+
+/** Projections are of all tenants: what is done to them is audited under a tenant of the server's own name. */
+const projectionsOf = (app: Armature) => inTenant(app, "armature-server").projections;
+
+/** Every projection, as `projections.list` shows it. */
+export async function listProjections(app: Armature): Promise<readonly object[]> {
+  return (await projectionsOf(app).list({})).items;
+}
+
+/** Gives a sentence that says what will happen now. */
+export async function changeProjection(
+  app: Armature,
+  how: "pause" | "resume" | "rebuild",
+  projection: string,
+): Promise<string> {
+  const { pause, resume, rebuild } = projectionsOf(app);
+  if (how === "rebuild") {
+    const { generation } = await rebuild({ projection });
+    return `Generation ${generation} of the projection "${projection}" is being made; the server reads it when it has caught up.`;
+  }
+  if (how === "pause") {
+    await pause({ projection });
+    return `The projection "${projection}" is paused.`;
+  }
+  await resume({ projection });
+  return `The projection "${projection}" goes on.`;
+}
+
+/**
+ * Every tenant as its own `GET /tenant` shows it, in the order of their creation. No operation goes over tenants, so they
+ * are found in the log of what has happened, which the store lets only the runtime and who runs the server read.
+ */
+export async function* listTenants(app: Armature, log: EventLog): AsyncIterable<object> {
+  const head = await log.head(identity.name);
+  let after = 0;
+  for (let waits = 0; after < head; ) {
+    const { items, upTo } = await log.read(identity.name, { after, types: [TenantCreated.type], limit: 200 });
+    for (const { event } of items) yield await showTenant(app, event.tenant);
+    if (upTo === after) {
+      // A transaction is open that may still write an event in front of what is there.
+      if (waits === MOST_WAITS)
+        throw new CommandRefused(
+          "The list ends here, because a transaction of the database does not: try again later.",
+        );
+      waits += 1;
+      await setTimeout(WAIT_MS);
+    }
+    after = upTo;
+  }
+}
+const WAIT_MS = 100;
+const MOST_WAITS = 50;
 
 /** A tenant as its own `GET /tenant` shows it. */
 export function showTenant(app: Armature, tenant: string): Promise<object> {

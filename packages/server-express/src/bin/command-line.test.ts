@@ -13,6 +13,7 @@ describe("the command line", () => {
     [["key", "create", "-h"], { name: "help", text: helpText("key create") }],
     [["doctor"], { name: "doctor", json: false }],
     [["doctor", "--json"], { name: "doctor", json: true }],
+    [["tenant", "list"], { name: "tenant list" }],
     [["tenant", "show", "acme"], { name: "tenant show", tenant: "acme" }],
     [["tenant", "suspend", "acme", "--reason", "unpaid"], { name: "tenant suspend", tenant: "acme", reason: "unpaid" }],
     [["tenant", "resume", "acme"], { name: "tenant resume", tenant: "acme" }],
@@ -65,6 +66,8 @@ describe("the command line", () => {
         },
       },
     ],
+    [["projection", "list"], { name: "projection list" }],
+    [["projection", "rebuild", "sales.by_day"], { name: "projection rebuild", projection: "sales.by_day" }],
   ])("%j is understood", (args, command) => {
     expect(readCommand(args)).toEqual(command);
   });
@@ -87,6 +90,7 @@ describe("the command line", () => {
     [["key", "revoke", "key_1"], "key revoke needs --tenant."],
     [["key", "revoke", "--tenant", "acme"], "key revoke needs the key's id."],
     [["key", "list", "--tenant", "acme"], "key list needs --user or --service, and one of them only."],
+    [["projection", "pause"], "projection pause needs the projection's name."],
     [["doctor", "--tenant", "acme"], "--tenant means nothing here."],
     [["migrate", "--json"], "--json means nothing here."],
   ])("%j is refused with what is wrong", (args, sentence) => {

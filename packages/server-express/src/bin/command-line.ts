@@ -19,7 +19,9 @@ export type Command =
   | { readonly name: "tenant suspend"; readonly tenant: string; readonly reason: string | undefined }
   | { readonly name: "key create"; readonly request: KeyRequest }
   | { readonly name: "key list"; readonly tenant: string; readonly account: Account }
-  | { readonly name: "key revoke"; readonly tenant: string; readonly keyId: string };
+  | { readonly name: "key revoke"; readonly tenant: string; readonly keyId: string }
+  | { readonly name: "tenant list" | "projection list" }
+  | { readonly name: "projection pause" | "projection resume" | "projection rebuild"; readonly projection: string };
 
 /**
  * Reads the command line.
@@ -41,6 +43,8 @@ export function readCommand(args: readonly string[]): Command {
   switch (name) {
     case "start":
     case "migrate":
+    case "tenant list":
+    case "projection list":
       return { name };
     case "doctor":
       return { name, json: values.json ?? false };
@@ -57,6 +61,10 @@ export function readCommand(args: readonly string[]): Command {
       return { name, tenant: tenantOf(name, values), account: accountOf(name, values) };
     case "key revoke":
       return { name, tenant: tenantOf(name, values), keyId: argument };
+    case "projection pause":
+    case "projection resume":
+    case "projection rebuild":
+      return { name, projection: argument };
   }
 }
 

@@ -36,6 +36,7 @@ export const commands = {
     ["the tenant's id"],
     ["name", "owner"],
   ),
+  "tenant list": shape("", "Prints every tenant as JSON, one a line, in the order in which they were created."),
   "tenant show": shape("<id>", "Prints a tenant as JSON.", ["the tenant's id"]),
   "tenant suspend": shape(
     "<id> [--reason <text>]",
@@ -57,6 +58,21 @@ export const commands = {
     ["tenant", "user", "service"],
   ),
   "key revoke": shape("<key id> --tenant <id>", "Revokes an API key for good.", ["the key's id"], ["tenant"]),
+  "projection list": shape(
+    "",
+    "Prints every projection, one line of JSON each: how far it is, whether it is paused or has stopped, what is being rebuilt.",
+  ),
+  "projection pause": shape("<name>", "Has no more events applied to a projection until it is resumed.", [
+    "the projection's name",
+  ]),
+  "projection resume": shape("<name>", "Has a projection go on that was paused, or has stopped at an event.", [
+    "the projection's name",
+  ]),
+  "projection rebuild": shape(
+    "<name>",
+    "Has a projection's rows made again from the first event on, while the present ones are read.",
+    ["the projection's name"],
+  ),
 } as const satisfies Readonly<Record<string, CommandShape>>;
 
 export type CommandName = keyof typeof commands;

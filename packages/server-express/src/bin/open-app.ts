@@ -5,6 +5,7 @@ import {
   type ArmatureOptions,
   createArmature,
   type EventBus,
+  type EventLog,
   type Logger,
   type RateLimiter,
   type StoreAdapter,
@@ -17,6 +18,8 @@ import { loadHostModule } from "./host-module.ts";
 /** An app on the configured store, and how to end it with everything that was opened for it. */
 export interface OpenedApp {
   readonly app: Armature;
+  /** What has happened, over all tenants. */
+  readonly log: EventLog;
   /** The buckets of the app's limits, for the server's own. */
   readonly rateLimiter: RateLimiter;
   close(): Promise<void>;
@@ -25,7 +28,8 @@ export interface OpenedApp {
 /**
  * Makes the app that the configuration describes.
  *
- * @param options.relay whether this process publishes events: a command that ends at once leaves that to the server
+ * @param options.relay whether this process publishes events and keeps projections up to date: a command that ends at
+ *   once leaves that to the server
  */
 export async function openApp(
   config: ServerConfig,
@@ -47,10 +51,11 @@ export async function openApp(
       allowSecretReveal: config.allowSecretReveal,
       oauthRedirectUri: `${config.publicUrl}/oauth/callback`,
       logger: options.logger,
-      ...(options.relay ? {} : { relay: false }),
+      ...(options.relay ? {} : { relay: false, projections: false }),
     });
     return {
       app,
+      log: store.log,
       rateLimiter,
       close: async () => {
         await app.close();

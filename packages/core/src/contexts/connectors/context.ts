@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { toInstant } from "../../kernel/clock.ts";
 import { type ActionContext, defineContext } from "../../kernel/context.ts";
 import type { Client } from "../../kernel/contract.ts";
-import { CorruptData, Forbidden, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
+import { CorruptData, DeadlineExceeded, Forbidden, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Cache } from "../../kernel/ports.ts";
 import type { Party, Principal } from "../../kernel/principal.ts";
@@ -55,6 +55,11 @@ export interface ConnectorsOptions extends AddressOptions {
 
 /** An authorization that nobody completed is void after this time. */
 const AUTHORIZATION_MS = 10 * 60_000;
+/**
+ * How long after the deadline of its call a credential is destroyed that was stored and never connected with. What was
+ * begun before the deadline, writing the secret and noting the connection, has long ended by then, on whose clock ever.
+ */
+const UNCONNECTED_MS = 10 * 60_000;
 /** What a health check may do. */
 const READING = { action: HEALTH, risk: "read", idempotency: "natural" } as const;
 
@@ -117,24 +122,32 @@ export function connectorsContext(options: ConnectorsOptions) {
     const tried = { definition, connectorId, ...READING, cache: undefined };
     const http = providerClient(ctx, traffic, { ...tried, credential: async () => ({ version: 0, credential }) });
     await definition.health({ http, idempotencyKey: ctx.callId, signal: ctx.signal });
-    return store(ctx, connectorId, definition.id, credential, given === undefined);
+    const intended = newCredential(ctx, connectorId);
+    const { intent } = await ctx.use(connectors).intendCredential({ connectorId, ...intended });
+    const connection = { connectorId, provider: definition.id, credential: intended.credential, intent };
+    return store(ctx, connection, credential, given === undefined);
   };
 
   const store = async (
     ctx: Ctx,
-    connectorId: ConnectorId,
-    provider: string,
+    connection: {
+      readonly connectorId: ConnectorId;
+      readonly provider: string;
+      readonly credential: string;
+      readonly intent: string;
+    },
     value: Credential,
     isNew: boolean,
   ): Promise<ConnectorView> => {
-    const credential = credentialName(connectorId, ctx.newId("crd"));
+    const { credential } = connection;
+    // What is written later than this nobody might destroy.
+    if (ctx.clock.now() >= ctx.deadline) throw new DeadlineExceeded({ operation: "connectors.connect" });
+    ctx.signal.throwIfAborted();
     await ctx.secrets.put(ctx.tenant, credential, sealCredential(value), 0);
     try {
       return await ctx.use(connectors).recordConnected({
-        connectorId,
-        provider,
+        ...connection,
         authentication: value.type,
-        credential,
         scopes: isRenewable(value) ? value.scopes : [],
         isNew,
       });
@@ -216,11 +229,13 @@ export function connectorsContext(options: ConnectorsOptions) {
       },
 
       finishAuthorization: async ({ connectorId, nonce, code, iss, error }, ctx) => {
-        const { provider, redirectUri, returnTo } = await ctx
+        const granted = error === undefined && code !== undefined;
+        const intended = newCredential(ctx, connectorId);
+        const { provider, redirectUri, returnTo, intent } = await ctx
           .use(connectors)
-          .takeAuthorization({ connectorId, nonceHash: hash(nonce) });
+          .takeAuthorization({ connectorId, nonceHash: hash(nonce), ...(granted ? intended : {}) });
         const definition = definitionOf(provider);
-        if (error !== undefined || code === undefined)
+        if (!granted || intent === undefined)
           throw new AuthorizationRefused({
             provider,
             error: /^[a-z_]{1,60}$/.test(error ?? "") ? error! : "no code was given",
@@ -234,7 +249,8 @@ export function connectorsContext(options: ConnectorsOptions) {
           ctx.signal,
           () => ctx.clock.now(),
         );
-        const connector = await store(ctx, connectorId, provider, token, false);
+        const connection = { connectorId, provider, credential: intended.credential, intent };
+        const connector = await store(ctx, connection, token, false);
         return returnTo === undefined ? { connector } : { connector, returnTo };
       },
 
@@ -290,15 +306,25 @@ export function connectorsContext(options: ConnectorsOptions) {
         if (connector.state.status === "connected") throw new ConnectorAlreadyConnected({ connectorId });
       },
 
-      takeAuthorization: async ({ connectorId, nonceHash }, ctx) => {
+      takeAuthorization: async ({ connectorId, nonceHash, credential, until }, ctx) => {
         const connector = await ctx.tryLoad(Connector, connectorId);
         if (connector === undefined) throw new AuthorizationInvalid({});
         const { redirectUri, returnTo } = connector.takeAuthorization(nonceHash, ctx.now);
         const { provider } = connector.state;
-        return returnTo === undefined ? { provider, redirectUri } : { provider, redirectUri, returnTo };
+        const intent =
+          credential === undefined || until === undefined
+            ? undefined
+            : ctx.send(connectors, "forgetCredential", { connectorId, credential }, { at: until });
+        return { provider, redirectUri, returnTo, intent };
       },
 
-      recordConnected: async ({ connectorId, isNew, ...connection }, ctx) => {
+      intendCredential: ({ connectorId, credential, until }, ctx) => ({
+        intent: ctx.send(connectors, "forgetCredential", { connectorId, credential }, { at: until }),
+      }),
+
+      recordConnected: async ({ connectorId, isNew, intent, ...connection }, ctx) => {
+        // Either it is connected with, or it is destroyed.
+        ctx.unschedule(intent, { required: true });
         const connector = isNew
           ? ctx.add(new Connector(connectorId))
           : await ofProvider(ctx.load(Connector, connectorId), definitionOf(connection.provider));
@@ -344,6 +370,14 @@ export function connectorsContext(options: ConnectorsOptions) {
       }),
     ],
   });
+}
+
+/** Where a connection that is being made will keep its credential, and when it is destroyed if nothing comes of that. */
+function newCredential(ctx: Ctx, connectorId: ConnectorId) {
+  return {
+    credential: credentialName(connectorId, ctx.newId("crd")),
+    until: toInstant(ctx.deadline + UNCONNECTED_MS),
+  };
 }
 
 // The credential goes once the disconnection is durable, and not before.

@@ -285,6 +285,8 @@ const providerView = z.object({
 export type ProviderView = z.infer<typeof providerView>;
 
 const byId = z.strictObject({ connectorId });
+/** A credential that is about to be stored, and when it is destroyed unless it is connected with by then. */
+const intended = z.object({ credential: z.string(), until: at });
 const page = { limit: z.int().min(1).max(200).optional(), after: z.string().max(2000).optional() };
 const answer = {
   code: sensitive(z.string().max(4000)).optional(),
@@ -444,11 +446,27 @@ const contract = defineContract(
       summary: "Whether the connector can be connected again: before the provider is asked.",
     }),
     takeAuthorization: command({
-      input: z.strictObject({ connectorId, nonceHash: z.string() }),
-      output: z.object({ provider: z.string(), redirectUri: z.string(), returnTo: z.string().optional() }),
+      input: z.strictObject({
+        connectorId,
+        nonceHash: z.string(),
+        /** Where its credential will be kept; absent when the answer brings none. */
+        ...intended.partial().shape,
+      }),
+      output: z.object({
+        provider: z.string(),
+        redirectUri: z.string(),
+        returnTo: z.string().optional(),
+        intent: z.string().optional(),
+      }),
       errors: [AuthorizationInvalid],
       permission: "internal",
       summary: "Takes the answer of an authorization, once.",
+    }),
+    intendCredential: command({
+      input: z.strictObject({ connectorId, ...intended.shape }),
+      output: z.object({ intent: z.string() }),
+      permission: "internal",
+      summary: "Has a credential that is about to be stored destroyed at a time, unless it is connected with by then.",
     }),
     finishAuthorization: action({
       input: z.strictObject({ connectorId, nonce: sensitive(z.string()), ...answer }),
@@ -463,6 +481,8 @@ const contract = defineContract(
         provider: z.string(),
         authentication: authentication,
         credential: z.string(),
+        /** What would destroy the credential. */
+        intent: z.string(),
         scopes: z.array(z.string()),
         /** Whether the connector is made with it. */
         isNew: z.boolean(),

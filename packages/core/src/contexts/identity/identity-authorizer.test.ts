@@ -49,6 +49,8 @@ describe("the identity authorizer", () => {
     expect(await allows(ann, "*")).toBe(true);
     expect(await allows(ann, "identity:tenants")).toBe(false);
     expect(await allows(ann, "identity:authenticate")).toBe(false);
+    expect(await allows(ann, "projections:read")).toBe(false);
+    expect(await allows(ann, "projections:write")).toBe(false);
   });
 
   test("an agent may do what the user may that it acts for, and nothing for itself", async () => {

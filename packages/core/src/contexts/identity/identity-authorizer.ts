@@ -4,7 +4,13 @@ import { covers, type Party, type Principal } from "../../kernel/principal.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 
 /** What no role and no key can give: an owner's "*" would otherwise cover it. */
-const SYSTEM_ONLY: ReadonlySet<string> = new Set(["identity:tenants", "identity:authenticate"]);
+const SYSTEM_ONLY: ReadonlySet<string> = new Set([
+  "identity:tenants",
+  "identity:authenticate",
+  // What they are about is every tenant's.
+  "projections:read",
+  "projections:write",
+]);
 
 /** The default `Authorizer`: what the tenant's users and service accounts may do follows from their roles. */
 export interface IdentityAuthorizer extends Authorizer {

@@ -1,6 +1,8 @@
 import type { ContextDefinition } from "../../kernel/context.ts";
 import { type PrincipalInput, toPrincipal } from "../../kernel/principal.ts";
-import type { CommitPart, SentCommand, StoredEvent } from "../../kernel/store.ts";
+import type { SentCommand } from "../../kernel/sent-command.ts";
+import type { CommitPart, StoredEvent } from "../../kernel/store.ts";
+import type { TimerChange } from "../../kernel/timers.ts";
 import { recordKey } from "../../runtime/call.ts";
 import { FAULT_USER, type FaultCall } from "./fault-calls.ts";
 import type { FaultLedger } from "./fault-ledger.ts";
@@ -53,13 +55,17 @@ function checkCalls({ calls, contexts, log }: Evidence, parts: readonly OwnPart[
 
 function checkSent({ ledger }: Evidence, parts: readonly OwnPart[], trace: FaultTrace): void {
   const settled = countSettled(parts);
-  for (const { messages } of parts)
-    for (const sent of messages) {
+  for (const { messages, timers = [] } of parts)
+    for (const sent of [...messages, ...timers.flatMap(delayedIn)]) {
       const times = settled.get(`${sent.tenant} ${recordKey(sent.operation, senderOf(sent), sent.id)}`) ?? 0;
       if (times > 1) trace.violation("a sent command runs once", `${sent.operation} ${sent.id} ran ${times} times`);
       if (times === 0 && !ledger.refused.has(sent.id))
         trace.violation("nothing sent is lost", `${sent.operation} ${sent.id} never ran`);
     }
+}
+
+function delayedIn(change: TimerChange): readonly SentCommand[] {
+  return change.step === "set" && change.timer.recurrence === undefined ? [change.timer.command] : [];
 }
 
 function senderOf({ tenant, actor, onBehalfOf, limitedTo, credential }: SentCommand) {

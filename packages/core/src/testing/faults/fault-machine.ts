@@ -1,11 +1,13 @@
 import type { ContextDefinition } from "../../kernel/context.ts";
-import type { DeadLetter, StoredContext, StoredEvent } from "../../kernel/store.ts";
+import { type DeadLetter, headOf, sequenceOf } from "../../kernel/outbox.ts";
+import type { StoredContext, StoredEvent } from "../../kernel/store.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
 import { wrappedPort } from "../wrapped-port.ts";
 import { FAULT_USER, FaultCalls } from "./fault-calls.ts";
 import { checkInvariants } from "./fault-invariants.ts";
 import type { FaultScenario, Settled } from "./fault-scenario.ts";
+import { projectionBehind } from "./projections-behind.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
 import { SIMULATED_KEY, type SimulatedWorld } from "./simulated-world.ts";
@@ -148,12 +150,20 @@ export class FaultMachine {
       const size = await time.working(() => store.outbox.size(name));
       if (size > 0) return `${size} messages waited in the outbox of "${name}"`;
     }
+    for (const tenant of this.#tenants) {
+      const query = { contexts: this.#names, limit: 1 };
+      const [timer] = (await time.working(() => store.scheduled(tenant, query))).items;
+      if (timer !== undefined && timer.recurrence === undefined)
+        return `${timer.command.operation} waited for its time`;
+    }
     const letters = this.#replayed.filter((letter) => !ledger.handled.has(keyOf(letter)));
     if (letters.length > 0) {
       // A replay takes effect with the relay's next look; until then the store shows neither letter nor message.
       const parked = new Set((await time.working(() => this.#deadLetters())).map(keyOf));
       if (letters.some((letter) => !parked.has(keyOf(letter)))) return "what was replayed was not handled";
     }
+    const projection = await time.working(() => projectionBehind(store, this.#contexts));
+    if (projection !== undefined) return projection;
     const behind = (scenario.consumers ?? []).find((consumer) => ledger.awaits(consumer));
     return behind === undefined ? undefined : `${behind.group} had not handled everything that was published`;
   }
@@ -165,31 +175,35 @@ export class FaultMachine {
       const letters = await time.working(() => this.#deadLetters());
       if (letters.length === 0) return;
       if (round > MOST_REPLAYS) {
-        const left = letters.map(({ consumer, event, reason }) => `${event.id} for ${consumer} (${reason})`);
+        const left = letters.map(
+          ({ consumer, message, reason }) => `${headOf(message).id} for ${consumer} (${reason})`,
+        );
         return trace.violation("what was parked can be delivered again", `still parked: ${left.join(", ")}`);
       }
       this.#replayed = letters;
       const sequences = new Map(
         letters.map((letter) => [
-          `${letter.event.tenant} ${letter.consumer} ${letter.event.aggregateType}/${letter.event.aggregateId}`,
+          `${headOf(letter.message).tenant} ${letter.consumer} ${JSON.stringify(sequenceOf(letter.message))}`,
           letter,
         ]),
       );
-      for (const { context, consumer, event } of sequences.values()) {
-        const aggregate = { type: event.aggregateType, id: event.aggregateId };
-        trace.note("store", `replays ${aggregate.type}/${aggregate.id} for ${consumer}`);
-        await time.working(() => store.outbox.replay({ tenant: event.tenant, context }, consumer, aggregate));
+      for (const { context, consumer, message } of sequences.values()) {
+        const sequence = sequenceOf(message);
+        trace.note("store", `replays ${sequence.type}/${sequence.id} for ${consumer}`);
+        const letters = [{ step: "retry", consumer, sequence }] as const;
+        const part = { context, aggregates: [], events: [], messages: [], audit: [], letters };
+        await time.working(() => store.commit(headOf(message).tenant, { parts: [part] }));
       }
       await this.#settle();
     }
   }
 
   async #deadLetters(): Promise<readonly DeadLetter[]> {
-    const { outbox } = this.#world.store;
+    const { store } = this.#world;
     const letters: DeadLetter[] = [];
     for (const tenant of this.#tenants)
       for (const context of this.#names)
-        letters.push(...(await everything((after) => outbox.deadLetters({ tenant, context }, { limit: 200, after }))));
+        letters.push(...(await everything((after) => store.deadLetters({ tenant, context }, { limit: 200, after }))));
     return letters;
   }
 
@@ -218,7 +232,7 @@ export class FaultMachine {
   }
 }
 
-const keyOf = ({ consumer, event }: DeadLetter) => `${consumer} ${event.id}`;
+const keyOf = ({ consumer, message }: DeadLetter) => `${consumer} ${headOf(message).id}`;
 
 // One that serves many runs is prepared once: that takes longer than a run.
 const known = new WeakMap<StoreAdapter, Map<FaultScenario, readonly string[]>>();
@@ -250,6 +264,7 @@ async function migrated(store: StoreAdapter, contexts: readonly ContextDefinitio
     keyEncryptionKey: SIMULATED_KEY,
     authorizer: () => true,
     relay: false,
+    projections: false,
   });
   await app.migrate();
   await app.close();

@@ -28,9 +28,9 @@ const FAULTS: readonly Fault[] = [
 const UPSETS: readonly Upset[] = ["pause", "crash", "clock-jump", "store-clock-jump"];
 
 // What may arrive twice without anybody having asked for it: a publication, and what the relay notes down.
-const REPEATABLE = /^(bus\.publish|outbox\.(?!assign|read|size|deadLetters|replay)\w+)$/;
+const REPEATABLE = /^(bus\.publish|outbox\.(claim|leave|settle|failed|park|announce))$/;
 // Reads have nothing that could be half done, and there are many of them.
-const READ = /^(load|find|events|audit|counters|idempotency|records\.(get|list)|outbox\.(read|size|parked))$/;
+const READ = /^(load|find|events|audit|counters|idempotency|records\.(get|list)|outbox\.(read|size|announce))$/;
 
 /**
  * Decides by seed what goes wrong. Each seed has kinds of its own and a measure of its own: a run in which everything

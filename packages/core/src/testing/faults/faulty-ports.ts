@@ -1,12 +1,15 @@
 import { z } from "zod";
 import type { ContextDefinition, Subscription } from "../../kernel/context.ts";
 import { defineError } from "../../kernel/errors.ts";
+import type { ClaimRequest } from "../../kernel/outbox.ts";
 import type { BusSubscription, CloudEvent, EventBus, Lease } from "../../kernel/ports.ts";
 import type { Commit, CommitResult, StoredEvent } from "../../kernel/store.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
 import { wrappedPort } from "../wrapped-port.ts";
 import { broken } from "./broken-rules.ts";
 import { DIED, type Life, orDied, type SimulatedWorld } from "./simulated-world.ts";
+
+type Hear = (contexts: readonly string[]) => void;
 
 /** What a port throws when the plan says so. Whether it was done, nobody can tell from it. */
 export class FaultInjected extends defineError("fault.injected", {
@@ -31,10 +34,25 @@ export class FaultyPorts {
     const port = wrappedPort(rules, (method, call, args) => {
       if (method === "close") return Promise.resolve();
       if (method === "commit") return this.#commit(call, args);
+      if (method === "outbox.watch") return this.#watch(args[0] as Hear);
+      if (method === "outbox.claim") {
+        const [context, request] = args as readonly [string, ClaimRequest];
+        // By the store's clock, as a server has one.
+        const now = time.clock(undefined, () => this.#world.storeSkewMs).now();
+        return this.#around(method, () => rules.outbox.claim(context, { ...request, now }));
+      }
       return this.#around(method, call);
     });
     // The machine migrates once, before anything can go wrong.
     return new Proxy(port, { get: (target, key) => (key === "embedded" ? false : Reflect.get(target, key)) });
+  }
+
+  #watch(hear: Hear): { close(): Promise<void> } {
+    const watch = this.#world.store.outbox.watch((contexts) => {
+      if (!this.#life.dead) hear(contexts);
+    });
+    this.#life.members.add(watch);
+    return watch;
   }
 
   #commit(call: () => unknown, args: readonly unknown[]): Promise<unknown> {

@@ -2,7 +2,7 @@ import { InProcessBus } from "../../in-memory/in-memory-bus.ts";
 import { InMemoryLease } from "../../in-memory/in-memory-lease.ts";
 import type { ContextDefinition } from "../../kernel/context.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
-import type { RelayOptions } from "../../runtime/relay.ts";
+import type { RelayOptions } from "../../runtime/relay-settings.ts";
 import type { BrokenRule } from "./broken-rules.ts";
 import { FaultLedger } from "./fault-ledger.ts";
 import { FaultMachine } from "./fault-machine.ts";

@@ -1,7 +1,7 @@
 import type { EventBus, Lease } from "../../kernel/ports.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
 import type { Armature } from "../../runtime/armature.ts";
-import type { RelayOptions } from "../../runtime/relay.ts";
+import type { RelayOptions } from "../../runtime/relay-settings.ts";
 import type { BrokenRule } from "./broken-rules.ts";
 import type { FaultLedger } from "./fault-ledger.ts";
 import type { FaultPlan } from "./fault-plan.ts";

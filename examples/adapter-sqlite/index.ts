@@ -1,0 +1,2 @@
+export { SqliteFailed, SqliteUnavailable } from "./errors.ts";
+export { type Sqlite, type SqliteOptions, sqlite } from "./sqlite.ts";
