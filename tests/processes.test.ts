@@ -22,9 +22,7 @@ function run(...args: string[]): Promise<{ code: number; printed: string }> {
 }
 
 describe.skipIf(skipped)("processes that are killed on servers that are", () => {
-  // Twice, because two faults are known that show seldom, on a machine with much to do: a consumer of the bus that stands
-  // still after another one was killed, and an event that arrives behind a later one after Redis was flushed.
-  it("lose nothing, keep the order and do nothing twice", { timeout: 400_000, retry: 1 }, async () => {
+  it("lose nothing, keep the order and do nothing twice", { timeout: 400_000 }, async () => {
     const folder = await mkdtemp(path.join(tmpdir(), "armature-processes-"));
     try {
       const file = path.join(folder, "figures.json");

@@ -86,8 +86,9 @@ export class Deliveries {
   pump(): void {
     const begin = () =>
       this.#working < this.#member.settings.concurrency && !this.#member.stop.aborted && this.#member.isAlive();
-    while (this.#ready.length > 0 && begin()) {
-      const lane = this.#ready.shift()!;
+    while (begin()) {
+      const lane = this.#next();
+      if (lane === undefined) return;
       const { partition } = lane;
       if (partition.lost || partition.leaving) {
         lane.busy = false;
@@ -104,10 +105,7 @@ export class Deliveries {
       void this.#work(lane).then((pause) => {
         this.#working -= 1;
         partition.working -= 1;
-        if (suspect) {
-          this.#suspecting = false;
-          this.#ready.unshift(...this.#suspects.splice(0, 1));
-        }
+        if (suspect) this.#suspecting = false;
         if (pause > 0) void this.#again(lane, pause);
         else {
           lane.busy = false;
@@ -119,6 +117,10 @@ export class Deliveries {
         this.pump();
       });
     }
+  }
+
+  #next(): Lane | undefined {
+    return (this.#suspecting ? undefined : this.#suspects.shift()) ?? this.#ready.shift();
   }
 
   // The lane stays busy until its time has come, so that nothing of the subject can overtake the failed event.

@@ -76,6 +76,44 @@ describe.skipIf(skip)("on a Redis that fails", () => {
     expect(seen.of("order/a")).toEqual([1, 2, 3, 4]);
   });
 
+  test("one that was flushed while handlers are at work: no other member overtakes them", async () => {
+    const subjects = Array.from({ length: 12 }, (_, at) => `order/${at}`);
+    const seen = collector();
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const handle = async (event: CloudEvent) => {
+      if (event.sequence === 1) await gate;
+      await seen.handle(event);
+    };
+    const others = [1, 2].map(() => redisStreams({ client: redis.client, prefix: redis.prefix, ...QUICK }));
+    for (const each of others) await each.subscribe({ group: "g", sources: [SOURCE], handle });
+    const owners = async () => {
+      const fields = await redis.client.hGetAll(`${redis.prefix}bus:{${SOURCE}}:group:g`);
+      const owned = Object.entries(fields).flatMap(([name, token]) => (name.startsWith("o:") ? [token] : []));
+      return new Set(owned.map((token) => token.split("#")[0])).size;
+    };
+    await vi.waitFor(async () => expect(await owners()).toBe(2));
+    await bus.publish(subjects.map((subject) => testEvent(SOURCE, subject, 1)));
+    const pending = async (number: number) =>
+      (await redis.client.xPending(`${redis.prefix}bus:{${SOURCE}}:${number}`, "g")).pending;
+    const partitions = Array.from({ length: 16 }, (_, number) => number);
+    await vi.waitFor(async () => {
+      const each = await Promise.all(partitions.map(pending));
+      expect(each.reduce((sum, count) => sum + count, 0)).toBe(subjects.length);
+    });
+    await redis.client.sendCommand(["FLUSHALL"]);
+    await bus.publish(subjects.map((subject) => testEvent(SOURCE, subject, 2)));
+    // Longer than a lease: by then whoever had them would have been given up.
+    await new Promise((resolve) => setTimeout(resolve, 2 * QUICK.leaseMs));
+    expect(seen.events).toEqual([]);
+    letGo();
+    await seen.until(2 * subjects.length);
+    for (const subject of subjects) expect(seen.of(subject)).toEqual([1, 2]);
+    await Promise.all(others.map((each) => each.close()));
+  });
+
   test("one of whose streams somebody has deleted: the group is made again", async () => {
     const seen = collector();
     await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
@@ -382,6 +420,41 @@ describe.skipIf(skip)("on Redis Streams", () => {
     ];
     expect([...new Set(well)].sort()).toEqual(["order/well 1", "order/well 2", "order/well 3"]);
     expect(handled.filter((line) => line === "order/deadly 1").length).toBeGreaterThanOrEqual(2);
+  });
+
+  test("what a dead member was at is begun one by one, also when some of it goes to a third member meanwhile", async () => {
+    const { client, sever } = severable(await redis.connect());
+    const dead = redisStreams({ client, prefix: redis.prefix, ...QUICK, timeoutMs: 100 });
+    const never = new Promise<void>(() => undefined);
+    await dead.subscribe({ group: "g", sources: [SOURCE], handle: () => never });
+    const subjects = Array.from({ length: 16 }, (_, at) => `order/${at}`);
+    const bus = makeBus();
+    await bus.publish(subjects.map((subject) => testEvent(SOURCE, subject, 1)));
+    const seen = collector();
+    const handle = async (event: CloudEvent) => {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      await seen.handle(event);
+    };
+    await vi.waitFor(async () => {
+      const fields = await redis.client.hKeys(`${redis.prefix}bus:{${SOURCE}}:group:g`);
+      expect(fields.filter((name) => name.startsWith("o:"))).toHaveLength(16);
+    });
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle });
+    await vi.waitFor(async () => {
+      const pending = await Promise.all(
+        subjects.map((_, number) => redis.client.xPending(`${redis.prefix}bus:{${SOURCE}}:${number}`, "g")),
+      );
+      expect(pending.reduce((sum, each) => sum + each.pending, 0)).toBe(subjects.length);
+    });
+    sever();
+    // The survivor has begun with the first of what it took over, and is told to give half of it back.
+    await seen.until(1);
+    await makeBus().subscribe({ group: "g", sources: [SOURCE], handle });
+    await bus.publish(subjects.map((subject) => testEvent(SOURCE, subject, 2)));
+    await vi.waitFor(() => expect(subjects.map((each) => seen.of(each).at(-1))).toEqual(subjects.map(() => 2)), {
+      timeout: 10_000,
+    });
+    for (const subject of subjects) expect([...new Set(seen.of(subject))]).toEqual([1, 2]);
   });
 
   test("whoever has been replaced can read nothing, take note of nothing and park nothing", async () => {

@@ -28,6 +28,10 @@ export class GroupMember {
   readonly #partitions = new Map<number, OwnedPartition>();
   /** Until when nobody else can own the partitions, by this process' own steady clock. */
   #aliveUntil = 0;
+  /** Redis does not know of an ownership: until it says what is whose, nothing is begun. */
+  #inDoubt = false;
+  /** Redis has known of this member. */
+  #joined = false;
   #syncAt = 0;
   #nudged = false;
   #wake: (() => void) | undefined;
@@ -55,7 +59,7 @@ export class GroupMember {
       handle,
       settings,
       stop: this.#stop.signal,
-      isAlive: () => performance.now() < this.#aliveUntil,
+      isAlive: () => !this.#inDoubt && performance.now() < this.#aliveUntil,
       lose: (partition) => this.#lose(partition),
       nudge: () => this.nudge(),
     });
@@ -142,7 +146,11 @@ export class GroupMember {
     const { partitions, leaseMs, retainMs } = this.#settings;
     const sent = performance.now();
     this.#syncAt = sent + leaseMs / 3;
-    const answer = await this.#run(SYNC, [partitions, this.#group, this.#id, leaseMs, retainMs]).catch((error) => {
+    // Redis may have forgotten everything: what is surely still this member's stays so.
+    const held = sent < this.#aliveUntil ? [...this.#partitions.values()] : [];
+    const args = [partitions, this.#group, this.#id, leaseMs, retainMs, this.#joined ? 1 : 0];
+    const owned = held.flatMap(({ number, token }) => [number, token]);
+    const answer = await this.#run(SYNC, [...args, ...owned]).catch((error) => {
       this.#syncAt = 0;
       throw error;
     });
@@ -150,6 +158,8 @@ export class GroupMember {
       throw new RedisPartitionsDiffer({ source: this.#source, configured: partitions, actual: answer });
     const [excess, own, wishes] = answer as readonly [number, readonly (string | number)[], readonly string[]];
     this.#aliveUntil = sent + leaseMs * 0.8;
+    this.#inDoubt = false;
+    this.#joined = true;
     const tokens = new Map(pairs(own).map(([number, token]) => [Number(number), String(token)]));
     for (const partition of [...this.#partitions.values()])
       if (tokens.get(partition.number) !== partition.token) this.#lose(partition);
@@ -196,7 +206,9 @@ export class GroupMember {
     for (const [at, { partition, room }] of asked.entries()) {
       const given = answer[at];
       if (given === null || given === undefined) {
-        this.#lose(partition);
+        // Another's, or nobody's because Redis was flushed.
+        partition.more = true;
+        this.#inDoubt = true;
         this.#syncAt = 0;
       } else if (room > 0 && !partition.lost) this.#receive(partition, room, ...given);
     }

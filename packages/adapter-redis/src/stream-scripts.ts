@@ -4,7 +4,8 @@ import { script } from "./redis-client.ts";
 //   <base>                         hash: how many partitions there are; also the name of the channel
 //   <base>:<p>                     stream of a partition: `e` is the event as JSON
 //   <base>:group:<group>           hash: `m:<member>` until when it is alive, `o:<p>` whose a partition is (member#epoch, with a ! when
-//                                  whoever had it died), `c:<p>` it was given back by a member that had nothing at work
+//                                  whoever had it died), `c:<p>` it was given back by a member that had nothing at work,
+//                                  `settled` from when on free partitions are given out
 //   <base>:group:<group>:dead:<p>  stream of dead letters; …:parked:<p> hash: subject → how many of it are there
 //   <base>:group:<group>:tries:<p> hash: entry → how often it was tried, of those that have failed
 //   <base>:group:<group>:wishes    hash: subject → what is to be done with its dead letters
@@ -74,8 +75,11 @@ return 0`);
 
 /**
  * A member says that it is alive, and learns which partitions are its own. ARGV: partitions, group, member, for how
- * long (ms), retain. Gives the other number of partitions, or how many it should give back, partitions and tokens, and
- * the wishes.
+ * long (ms), retain, whether it has been a member before, then the partitions and tokens that are surely its own. Gives
+ * the other number of partitions, or how many it should give back, partitions and tokens, and the wishes.
+ *
+ * When a member comes back to a group that is not there any more, Redis was flushed, and there may be other members who
+ * work on what they had: they get it back, and nobody gets anything else until all of them must have stopped.
  */
 export const SYNC = script(`${PARTITIONS}${NOW}${TRIM}
 local count, group, me, alive = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -85,7 +89,15 @@ if not redis.call('HGET', key, 'epoch') then
     local made = redis.pcall('XGROUP', 'CREATE', KEYS[1] .. ':' .. p, group, '0', 'MKSTREAM')
     if made.err and not string.find(made.err, 'BUSYGROUP') then return made end
   end
-  redis.call('HSET', key, 'epoch', 0)
+  -- No token is ever given out twice, not even after a flush.
+  redis.call('HSET', key, 'epoch', string.format('%.0f', now))
+  if ARGV[6] == '1' then redis.call('HSET', key, 'settled', string.format('%.0f', now + alive)) end
+end
+local settled = now >= tonumber(redis.call('HGET', key, 'settled') or '0')
+if settled then
+  redis.call('HDEL', key, 'settled')
+else
+  for i = 7, #ARGV, 2 do redis.call('HSETNX', key, 'o:' .. ARGV[i], ARGV[i + 1]) end
 end
 local joined = redis.call('HSET', key, 'm:' .. me, string.format('%.0f', now + alive))
 local fields, members, living = redis.call('HGETALL', key), 0, {}
@@ -115,7 +127,7 @@ for p = 0, count - 1 do
   end
 end
 for p = 0, count - 1 do
-  if mine < fair and not owner[tostring(p)] then
+  if settled and mine < fair and not owner[tostring(p)] then
     local token = me .. '#' .. redis.call('HINCRBY', key, 'epoch', 1)
     if redis.call('HDEL', key, 'c:' .. p) == 0 then token = token .. '!' end
     redis.call('HSET', key, 'o:' .. p, token)
