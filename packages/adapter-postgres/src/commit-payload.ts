@@ -11,24 +11,63 @@ import {
   VersionConflict,
 } from "@armature/core";
 
-/** A part of a commit as the database's functions take it. */
-export type CommitPayload = ReturnType<typeof payloadOf>;
+type OnlyChange = NonNullable<ReturnType<typeof onlyChange>>["change"];
 
-export function payloadOf(part: CommitPart) {
-  const { context, messages, idempotency, inbox, counters = [], timers = [], letters = [] } = part;
+/** A part of a commit as the database's functions take it. */
+export interface CommitPayload extends Partial<OnlyChange>, Partial<ReturnType<typeof rest>> {
+  readonly context: string;
+  readonly inbox: CommitPart["inbox"];
+  readonly idempotency: (Omit<NonNullable<CommitPart["idempotency"]>, "outcome"> & { outcome?: string }) | undefined;
+}
+
+export function payloadOf(part: CommitPart): CommitPayload {
+  const { context, inbox, idempotency } = part;
+  const one = onlyChange(part);
   return {
     context,
-    aggregates: inLockOrder(part.aggregates),
-    events: part.events.map(eventRow),
+    ...one?.change,
+    ...(one === undefined ? rest(part) : isEmpty(one.others) ? undefined : rest(one.others)),
+    inbox,
+    idempotency:
+      idempotency?.step === "settle" ? { ...idempotency, outcome: JSON.stringify(idempotency.outcome) } : idempotency,
+  };
+}
+
+/**
+ * What most commits are, and what then is left: one aggregate is changed, which raises an event, and somebody did so.
+ * Without lists the database has half as much to do.
+ */
+function onlyChange(part: CommitPart) {
+  const [aggregate, ...otherAggregates] = part.aggregates;
+  const [event, ...events] = part.events;
+  if (aggregate?.write === undefined || otherAggregates.length > 0 || event === undefined) return undefined;
+  if (event.aggregateType !== aggregate.type || event.aggregateId !== aggregate.id) return undefined;
+  const { type, id, expectedVersion, write } = aggregate;
+  const [entry, ...audit] = part.audit;
+  return {
+    change: {
+      only: { type, id, expectedVersion, ...write },
+      event: eventRow(event),
+      entry: entry === undefined ? undefined : auditRow(entry),
+    },
+    others: { ...part, aggregates: otherAggregates, events, audit },
+  };
+}
+
+function isEmpty({ events, messages, audit, counters = [], timers = [], letters = [] }: CommitPart): boolean {
+  return [events, messages, audit, counters, timers, letters].every((list) => list.length === 0);
+}
+
+function rest({ aggregates, events, messages, audit, counters = [], timers = [], letters = [] }: CommitPart) {
+  return {
+    aggregates: inLockOrder(aggregates),
+    events: events.map(eventRow),
     messages,
-    audit: part.audit.map(auditRow),
+    audit: audit.map(auditRow),
     // In order, as aggregates are: their rows are locks too.
     counters: counters.length === 0 ? undefined : [...counters].sort((a, b) => compareText(a.key, b.key)),
     letters: letters.length === 0 ? undefined : letters,
     timers: timers.length === 0 ? undefined : [...timers].sort((a, b) => compareText(keyOf(a), keyOf(b))),
-    inbox,
-    idempotency:
-      idempotency?.step === "settle" ? { ...idempotency, outcome: JSON.stringify(idempotency.outcome) } : idempotency,
   };
 }
 
@@ -69,6 +108,13 @@ export function recordOf({ outcome, ...record }: RecordRow): IdempotencyRecord {
 export type CommitAnswer =
   | { readonly status: "handled-before" | "key-gone" }
   | { readonly status: "key-taken"; readonly record: RecordRow };
+
+/** What is answered for a commit that is part of a larger transaction and was refused: all that it wrote is undone. */
+export interface CommitRefusal {
+  readonly status: "refused";
+  /** SQLSTATE. */
+  readonly code: string;
+}
 
 export function commitResult(answer: CommitAnswer | undefined, parts: readonly CommitPayload[]): CommitResult {
   if (answer === undefined) return { status: "committed" };

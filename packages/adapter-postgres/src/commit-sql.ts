@@ -1,6 +1,7 @@
 import { sqlState } from "./errors.ts";
-import { definer, type FunctionText, forTenant, inner } from "./function-text.ts";
-import { contextSchema, quoteLiteral } from "./identifier.ts";
+import { type FunctionText, forTenant, inner } from "./function-text.ts";
+import { contextSchema } from "./identifier.ts";
+import { partitionOf } from "./partitions-sql.ts";
 import { COUNTER_SHARDS } from "./schema-sql.ts";
 
 /**
@@ -73,6 +74,35 @@ DECLARE
   expected int;
   ignored text;
 BEGIN
+  -- What most commands do, without a loop: every statement here counts.
+  item := p_part -> 'only';
+  IF item IS NOT NULL THEN
+    IF item ->> 'expectedVersion' = '0' THEN
+      INSERT INTO ${schema}.aggregates (tenant, type, id, version, state_version, state, idx)
+      VALUES (p_tenant, item ->> 'type', item ->> 'id', (item ->> 'version')::int, (item ->> 'stateVersion')::int,
+        item -> 'state', item -> 'index')
+      ON CONFLICT DO NOTHING;
+    ELSE
+      UPDATE ${schema}.aggregates
+        SET version = (item ->> 'version')::int, state_version = (item ->> 'stateVersion')::int,
+            state = item -> 'state', idx = item -> 'index'
+        WHERE tenant = p_tenant AND type = item ->> 'type' AND id = item ->> 'id'
+          AND version = (item ->> 'expectedVersion')::int;
+    END IF;
+    IF NOT FOUND THEN
+      ${conflict}
+    END IF;
+    item := p_part -> 'event';
+    ${insertEvent(schema)}
+    item := p_part -> 'entry';
+    IF item IS NOT NULL THEN
+      ${insertAudit(schema)}
+    END IF;
+  END IF;
+  IF items IS NULL THEN
+    RETURN NULL;
+  END IF;
+
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;
     written := item -> 'write';
@@ -94,8 +124,7 @@ BEGIN
         WHERE tenant = p_tenant AND type = item ->> 'type' AND id = item ->> 'id' AND version = expected;
     END IF;
     IF NOT FOUND THEN
-      RAISE EXCEPTION USING ERRCODE = '${sqlState.versionConflict}', MESSAGE = 'version conflict',
-        DETAIL = json_build_object('type', item -> 'type', 'id', item -> 'id');
+      ${conflict}
     END IF;
     IF expected = 0 AND written IS NULL THEN
       DELETE FROM ${schema}.aggregates WHERE tenant = p_tenant AND type = item ->> 'type' AND id = item ->> 'id';
@@ -109,25 +138,20 @@ BEGIN
   items := p_part -> 'events';
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;
-    INSERT INTO ${schema}.events (tenant, id, type, aggregate_type, aggregate_id, aggregate_version, time, body)
-    VALUES (p_tenant, item ->> 'id', item ->> 'type', item ->> 'aggregateType', item ->> 'aggregateId',
-      (item ->> 'aggregateVersion')::int, (item ->> 'time')::timestamptz, item -> 'body');
-    INSERT INTO ${schema}.outbox (tenant, message_id, aggregate_id)
-    VALUES (p_tenant, item ->> 'id', item ->> 'aggregateId');
+    ${insertEvent(schema)}
   END LOOP;
 
   items := p_part -> 'messages';
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;
-    INSERT INTO ${schema}.outbox (tenant, message_id, command) VALUES (p_tenant, item ->> 'id', item);
+    INSERT INTO ${schema}.outbox (tenant, message_id, command, partition)
+    VALUES (p_tenant, item ->> 'id', item, ${partitionOf("p_tenant", "item ->> 'id'")});
   END LOOP;
 
   items := p_part -> 'audit';
   FOR i IN 0 .. jsonb_array_length(items) - 1 LOOP
     item := items -> i;
-    INSERT INTO ${schema}.audit (tenant, id, time, actor_id, operation, outcome, body)
-    VALUES (p_tenant, item ->> 'id', (item ->> 'time')::timestamptz, item ->> 'actorId', item ->> 'operation',
-      item ->> 'outcome', item -> 'body');
+    ${insertAudit(schema)}
   END LOOP;
 
   items := p_part -> 'timers';
@@ -158,7 +182,9 @@ END`,
     ),
     forTenant(`${schema}.commit`, "p_part jsonb", {
       body: `
-  answer := ${schema}.guard(p_tenant, p_part);
+  IF ${guarded("p_part")} THEN
+    answer := ${schema}.guard(p_tenant, p_part);
+  END IF;
   IF answer IS NULL THEN
     ignored := ${schema}.write(p_tenant, p_part);
   END IF;`,
@@ -173,101 +199,21 @@ END`,
   ];
 }
 
-/**
- * One commit over several contexts, in one statement. Its guards run in a block of their own: when one of them is
- * taken, the ones claimed before it are undone and nothing has been written.
- */
-export function sharedCommit(contexts: readonly string[]): FunctionText {
-  const dispatch = (call: (schema: string) => string) => `
-      CASE part ->> 'context'
-${contexts.map((context) => `        WHEN ${quoteLiteral(context)} THEN ${call(contextSchema(context))};`).join("\n")}
-        ELSE RAISE EXCEPTION USING ERRCODE = '${sqlState.unknownContext}', MESSAGE = 'unknown context';
-      END CASE;`;
-  return forTenant("armature.commit", "p_parts jsonb", {
-    declare: "part jsonb;",
-    body: `
-  BEGIN
-    FOR i IN 0 .. jsonb_array_length(p_parts) - 1 LOOP
-      part := p_parts -> i;${dispatch((schema) => `answer := ${schema}.guard(p_tenant, part)`)}
-      IF answer IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = '${sqlState.refused}';
-      END IF;
-    END LOOP;
-  EXCEPTION WHEN SQLSTATE '${sqlState.refused}' THEN
-    NULL;
-  END;
-  IF answer IS NULL THEN
-    FOR i IN 0 .. jsonb_array_length(p_parts) - 1 LOOP
-      part := p_parts -> i;${dispatch((schema) => `ignored := ${schema}.write(p_tenant, part)`)}
-    END LOOP;
-  END IF;`,
-  });
-}
+const conflict = `RAISE EXCEPTION USING ERRCODE = '${sqlState.versionConflict}', MESSAGE = 'version conflict',
+        DETAIL = json_build_object('type', item -> 'type', 'id', item -> 'id');`;
 
-/**
- * The same inside a transaction of the host's, and in no other: what the host did before must not go when we are
- * refused, so an error is undone up to here and given as an answer. A value of a row is never part of it.
- */
-export const commitWithin: FunctionText = definer(
-  "armature.commit_within",
-  "p_transaction text, p_tenant text, p_parts jsonb",
-  `
-DECLARE
-  state text;
-  detail text;
-  schema_name text;
-  table_name text;
-  constraint_name text;
-BEGIN
-  IF pg_current_xact_id()::text <> p_transaction THEN
-    RETURN '{"status":"elsewhere"}';
-  END IF;
-  BEGIN
-    RETURN armature.commit(p_tenant, p_parts);
-  EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL, schema_name = SCHEMA_NAME,
-      table_name = TABLE_NAME, constraint_name = CONSTRAINT_NAME;
-  END;
-  RETURN json_build_object('status', 'refused', 'code', state, 'schema', schema_name, 'table', table_name,
-    'constraint', constraint_name, 'detail', CASE state WHEN '${sqlState.versionConflict}' THEN detail ELSE '' END);
-END`,
-);
+const insertEvent = (schema: string) => `INSERT INTO ${schema}.events
+      (tenant, id, type, aggregate_type, aggregate_id, aggregate_version, time, body)
+    VALUES (p_tenant, item ->> 'id', item ->> 'type', item ->> 'aggregateType', item ->> 'aggregateId',
+      (item ->> 'aggregateVersion')::int, (item ->> 'time')::timestamptz, item -> 'body');
+    INSERT INTO ${schema}.outbox (tenant, message_id, aggregate_id, partition)
+    VALUES (p_tenant, item ->> 'id', item ->> 'aggregateId', ${partitionOf("p_tenant", "item ->> 'aggregateId'")});`;
 
-/** Leases, by the database's clock. A fence grows with every holder of the key. */
-export const leaseFunctions: readonly FunctionText[] = [
-  definer(
-    "armature.lease_acquire",
-    "p_key text, p_owner text, p_ttl_ms bigint",
-    `
-DECLARE
-  answer text;
-BEGIN
-  INSERT INTO armature.leases AS held (key, owner, fence, expires_at)
-  VALUES (p_key, p_owner, 1, clock_timestamp() + p_ttl_ms * interval '1 millisecond')
-  ON CONFLICT (key) DO UPDATE
-    SET owner = p_owner, fence = held.fence + 1, expires_at = clock_timestamp() + p_ttl_ms * interval '1 millisecond'
-    WHERE held.expires_at <= clock_timestamp()
-  RETURNING held.fence::text INTO answer;
-  RETURN answer;
-END`,
-  ),
-  definer(
-    "armature.lease_renew",
-    "p_key text, p_owner text, p_ttl_ms bigint",
-    `
-BEGIN
-  UPDATE armature.leases SET expires_at = clock_timestamp() + p_ttl_ms * interval '1 millisecond'
-    WHERE key = p_key AND owner = p_owner AND expires_at > clock_timestamp();
-  RETURN found::text;
-END`,
-  ),
-  definer(
-    "armature.lease_release",
-    "p_key text, p_owner text",
-    `
-BEGIN
-  UPDATE armature.leases SET expires_at = '-infinity' WHERE key = p_key AND owner = p_owner;
-  RETURN found::text;
-END`,
-  ),
-];
+const insertAudit = (
+  schema: string,
+) => `INSERT INTO ${schema}.audit (tenant, id, time, actor_id, operation, outcome, body)
+    VALUES (p_tenant, item ->> 'id', (item ->> 'time')::timestamptz, item ->> 'actorId', item ->> 'operation',
+      item ->> 'outcome', item -> 'body');`;
+
+/** Whether a part claims something that may be taken. */
+export const guarded = (part: string) => `(${part} ? 'inbox' OR ${part} ? 'idempotency')`;

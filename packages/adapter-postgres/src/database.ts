@@ -1,6 +1,8 @@
-import type { CommitAnswer, CommitPayload } from "./commit-payload.ts";
-import { breaksConnection, typedError } from "./errors.ts";
+import { compareText, type StoredAggregate } from "@armature/core";
+import type { CommitAnswer, CommitPayload, CommitRefusal } from "./commit-payload.ts";
+import { breaksConnection, StoreUnavailable, typedError } from "./errors.ts";
 import { contextSchema } from "./identifier.ts";
+import { type Came, Together } from "./together.ts";
 
 export interface QueryConfig {
   readonly text: string;
@@ -37,12 +39,52 @@ export interface ConnectionPool {
   off?(event: "error", listener: (error: Error) => void): unknown;
 }
 
+/** An aggregate that is asked for. */
+export interface Load {
+  readonly tenant: string;
+  readonly context: string;
+  readonly type: string;
+  readonly id: string;
+}
+
+/** An aggregate as the database gives it. */
+export type LoadAnswer = Pick<StoredAggregate, "version" | "stateVersion" | "state">;
+
 /** Calls our functions, one statement each. */
 export interface Functions {
   /** The JSON that the function answers; undefined where it answers nothing. */
   call(context: string, schema: string, name: string, values: unknown[]): Promise<unknown>;
+  /** An aggregate, if there is one. */
+  load(load: Load): Promise<LoadAnswer | undefined>;
   /** Has the parts of a commit written, all or none. */
   commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined>;
+}
+
+interface CommitCall {
+  readonly tenant: string;
+  readonly parts: readonly CommitPayload[];
+  readonly json: string;
+}
+
+/** Characters of a commit that may share its transaction with others. */
+const MOST_SHARED = 65_536;
+const LOCK_TIMEOUT = "55P03";
+
+/** Whether it holds one row that others may want, and is soon done. */
+function mayShare({ parts, json }: CommitCall): boolean {
+  const [part] = parts;
+  if (part?.only === undefined || parts.length > 1 || json.length > MOST_SHARED) return false;
+  return part.counters === undefined && part.timers === undefined && part.letters === undefined;
+}
+
+function inLockOrder(a: CommitCall, b: CommitCall): number {
+  const [one, other] = [a.parts[0]!, b.parts[0]!];
+  return (
+    compareText(a.tenant, b.tenant) ||
+    compareText(one.context, other.context) ||
+    compareText(one.only!.type, other.only!.type) ||
+    compareText(one.only!.id, other.only!.id)
+  );
 }
 
 /** The functions on connections of a pool; what a driver throws becomes a typed error. */
@@ -51,25 +93,79 @@ export class Database implements Functions {
   /** Whether statements are prepared by name. */
   readonly prepare: boolean;
   readonly #statements = new Map<string, QueryConfig>();
+  readonly #loads: Together<Load, LoadAnswer | undefined> | undefined;
+  readonly #commits: Together<CommitCall, CommitAnswer | undefined> | undefined;
 
-  constructor(pool: () => Promise<ConnectionPool>, prepare: boolean) {
+  /** @param together whether calls that come at the same time share round trips: not where there is one connection */
+  constructor(pool: () => Promise<ConnectionPool>, prepare: boolean, together: boolean) {
     this.#pool = pool;
     this.prepare = prepare;
+    if (!together) return;
+    this.#loads = new Together({ one: (load) => this.#load(load), many: (loads) => this.#loadTogether(loads) });
+    this.#commits = new Together({
+      one: (commit) => this.#commit(commit),
+      many: (commits) => this.#commitTogether(commits),
+    });
   }
 
   async call(context: string, schema: string, name: string, values: unknown[]): Promise<unknown> {
     return answerOf(await this.query(context, name, this.#statement(schema, name, values)));
   }
 
-  async commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined> {
+  load(load: Load): Promise<LoadAnswer | undefined> {
+    return this.#loads?.ask(load) ?? this.#load(load);
+  }
+
+  commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined> {
+    const commit = { tenant, parts, json: JSON.stringify(parts) };
+    return this.#commits !== undefined && mayShare(commit) ? this.#commits.ask(commit) : this.#commit(commit);
+  }
+
+  async #load({ tenant, context, type, id }: Load): Promise<LoadAnswer | undefined> {
+    const answer = await this.call(context, contextSchema(context), "load_one", [tenant, type, id]);
+    return answer as LoadAnswer | undefined;
+  }
+
+  async #loadTogether(loads: readonly Load[]): Promise<readonly Came<LoadAnswer | undefined>[]> {
+    try {
+      const answers = await this.call("armature", "armature", "load_together", [JSON.stringify(loads)]);
+      return (answers as readonly (LoadAnswer | null)[]).map((answer) => ({ answer: answer ?? undefined }));
+    } catch (error) {
+      // One that cannot be answered must not be felt by the others.
+      if (error instanceof StoreUnavailable) throw error;
+      return loads.map(() => "alone");
+    }
+  }
+
+  async #commit({ tenant, parts, json }: CommitCall): Promise<CommitAnswer | undefined> {
     const [first] = parts;
     // Several contexts, or two guards in one: the function that can take a guard back.
-    const alone =
+    const simple =
       first !== undefined && parts.length === 1 && (first.inbox === undefined || first.idempotency === undefined);
-    const answer = await (alone
-      ? this.call(first.context, contextSchema(first.context), "commit", [tenant, JSON.stringify(first)])
-      : this.call("armature", "armature", "commit", [tenant, JSON.stringify(parts)]));
+    const answer = await (simple
+      ? this.call(first.context, contextSchema(first.context), "commit", [tenant, json.slice(1, -1)])
+      : this.call("armature", "armature", "commit", [tenant, json]));
     return answer as CommitAnswer | undefined;
+  }
+
+  async #commitTogether(commits: readonly CommitCall[]): Promise<readonly Came<CommitAnswer | undefined>[]> {
+    // In the order that every commit keeps, so that two transactions cannot wait for each other.
+    const places = commits.map((_, at) => at).sort((a, b) => inLockOrder(commits[a]!, commits[b]!));
+    const all = places.map((at) => `{"tenant":${JSON.stringify(commits[at]!.tenant)},"parts":${commits[at]!.json}}`);
+    const answers = (await this.call("armature", "armature", "commit_together", [`[${all.join(",")}]`])) as readonly (
+      | CommitAnswer
+      | CommitRefusal
+      | null
+    )[];
+    const came: Came<CommitAnswer | undefined>[] = [];
+    for (const [index, at] of places.entries()) {
+      const answer = answers[index];
+      if (answer?.status !== "refused") came[at] = { answer: answer ?? undefined };
+      // What waited too long for a row waits by itself.
+      else if (answer.code === LOCK_TIMEOUT) came[at] = "alone";
+      else came[at] = { error: typedError(answer, commits[at]!.parts[0]!.context, "commit") };
+    }
+    return came;
   }
 
   async query(context: string, operation: string, config: QueryConfig): Promise<readonly Record<string, unknown>[]> {

@@ -1,6 +1,7 @@
 import { sqlState } from "./errors.ts";
 import { type FunctionText, forTenant, inner } from "./function-text.ts";
 import { contextSchema } from "./identifier.ts";
+import { partitionOf } from "./partitions-sql.ts";
 import { storedEvent } from "./query-sql.ts";
 
 /** What a consumer is to have again stands before everything that waits. Positions stay whole numbers of JavaScript. */
@@ -52,9 +53,10 @@ BEGIN
       INSERT INTO ${schema}.inbox (tenant, message_id, consumer)
         VALUES (p_tenant, change ->> 'messageId', change ->> 'consumer') ON CONFLICT DO NOTHING;
     ELSIF change ->> 'step' = 'redeliver' THEN
-      INSERT INTO ${schema}.outbox AS entry (position, tenant, message_id, aggregate_id, published, only_for)
+      INSERT INTO ${schema}.outbox AS entry (position, tenant, message_id, aggregate_id, partition, published, only_for)
         OVERRIDING SYSTEM VALUE
-        SELECT event.position - ${BEFORE_ALL}, p_tenant, event.id, event.aggregate_id, true,
+        SELECT event.position - ${BEFORE_ALL}, p_tenant, event.id, event.aggregate_id,
+            ${partitionOf("p_tenant", "event.aggregate_id")}, true,
             ARRAY[change ->> 'consumer']
           FROM jsonb_array_elements_text(change -> 'events') AS wanted
             JOIN ${schema}.events AS event ON event.tenant = p_tenant AND event.id = wanted

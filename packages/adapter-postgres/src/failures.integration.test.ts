@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { inspect } from "node:util";
-import type { AggregateChange, CommitPart, StoreAdapter } from "@armature/core";
+import type { AggregateChange, CommitPart, StoreAdapter, StoredEvent } from "@armature/core";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
@@ -34,6 +34,18 @@ const part = (context: string, aggregates: readonly AggregateChange[], more: Par
   audit: [],
   ...more,
 });
+
+/** A change of one aggregate with its event, as most commands make it. */
+function counted(id: string, expectedVersion: number, tenant = "acme"): CommitPart {
+  const { write, ...ref } = change(id, expectedVersion, { state: { tenant } });
+  const event: StoredEvent = {
+    ...{ id: `evt_${tenant}_${id}_${write.version}`, tenant, context: "orders", type: "order.counted", version: 1 },
+    ...{ aggregateType: "order", aggregateId: id, aggregateVersion: write.version, time: "2026-01-02T03:04:05.678Z" },
+    ...{ data: {}, correlationId: "c", causationId: "c", traceparent: "t" },
+    actor: { type: "user", id: "ann" },
+  };
+  return part("orders", [{ ...ref, write }], { events: [event] });
+}
 
 describe("A PostgreSQL server that cannot be reached", () => {
   it("is an error of its own, which does not show how it was to be reached", async () => {
@@ -183,6 +195,75 @@ describe.skipIf(await withoutServer())("On a PostgreSQL server", () => {
     await blocker.query("ROLLBACK");
     blocker.release();
     expect(await store.load(scope, [{ type: "order", id: "another" }])).toEqual([undefined]);
+  });
+
+  it("commits that share a transaction are each all or nothing, and see nothing of each other's failures", async () => {
+    const one = (id: string, expectedVersion: number) => ({ parts: [counted(id, expectedVersion)] });
+    const commits = Array.from({ length: 30 }, (_, number) => one(`shared-${number % 20}`, 0));
+    // Each of the last ten is a race that somebody loses, in the same transaction or in another one.
+    const results = await Promise.allSettled(commits.map((commit) => store.commit("acme", commit)));
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(20);
+    for (const result of results)
+      if (result.status === "rejected")
+        expect(result.reason).toMatchObject({ code: "version_conflict", details: { type: "order" } });
+    const loaded = await Promise.all(
+      Array.from({ length: 25 }, (_, number) => store.load(scope, [{ type: "order", id: `shared-${number}` }])),
+    );
+    expect(loaded.map(([found]) => found?.version)).toEqual(
+      Array.from({ length: 25 }, (_, number) => (number < 20 ? 1 : undefined)),
+    );
+    const { items } = await store.events("acme", { contexts: ["orders"], types: ["order.counted"], limit: 100 });
+    expect(items.map(({ aggregateId }) => aggregateId).toSorted()).toEqual(
+      Array.from({ length: 20 }, (_, number) => `shared-${number}`).toSorted(),
+    );
+  });
+
+  it("tenants that share a transaction have and see their own", async () => {
+    const tenants = Array.from({ length: 12 }, (_, number) => `tenant-${number}`);
+    await Promise.all(tenants.map((tenant) => store.commit(tenant, { parts: [counted("same", 0, tenant)] })));
+    const loaded = await Promise.all(
+      tenants.map((tenant) => store.load({ ...scope, tenant }, [{ type: "order", id: "same" }])),
+    );
+    expect(loaded.map(([found]) => found?.state["tenant"])).toEqual(tenants);
+    expect(await store.load({ ...scope, tenant: "nobody" }, [{ type: "order", id: "same" }])).toEqual([undefined]);
+    const { rows } = await database.pool.query(
+      "SELECT tenant, state ->> 'tenant' AS of FROM orders.aggregates WHERE id = 'same'",
+    );
+    expect(rows.map(({ tenant, of }) => tenant === of)).toEqual(tenants.map(() => true));
+  });
+
+  it("commits that share a transaction with one that has to wait for a row are not kept waiting", async () => {
+    await store.commit("acme", { parts: [counted("kept", 0)] });
+    const blocker = await database.pool.connect();
+    await blocker.query("BEGIN; SELECT FROM orders.aggregates WHERE id = 'kept' FOR UPDATE");
+    let kept = "waiting";
+    const others = Array.from({ length: 12 }, (_, number) =>
+      store.commit("acme", { parts: [counted(`free-${number}`, 0)] }),
+    );
+    const waiting = store.commit("acme", { parts: [counted("kept", 1)] }).finally(() => {
+      kept = "done";
+    });
+    await Promise.all(others);
+    expect(kept).toBe("waiting");
+    await blocker.query("ROLLBACK");
+    blocker.release();
+    await waiting;
+    expect(await store.load(scope, [{ type: "order", id: "kept" }])).toMatchObject([{ version: 2 }]);
+  });
+
+  it("a load that cannot be answered is not felt by those that share its round trip", async () => {
+    const missing = { tenant: "acme", context: "missing" };
+    const results = await Promise.allSettled(
+      [scope, missing, scope, missing, scope].map((each) => store.load(each, [{ type: "order", id: "nothing" }])),
+    );
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect(results[1]).toMatchObject({ reason: { code: "store.not_migrated" } });
   });
 
   it("what the server refuses for another reason is named without any of the data", async () => {

@@ -13,12 +13,13 @@ export interface FunctionText {
  * was: one plan for all values, and no sequential scan in it. Nor is it compiled (JIT): the estimate for a page of a long
  * table passes the threshold, and compiling takes 70 times as long as reading the page.
  */
-export function definer(name: string, parameters: string, body: string): FunctionText {
+export function definer(name: string, parameters: string, body: string, more: readonly string[] = []): FunctionText {
   const settings = [
     "search_path = pg_catalog, pg_temp",
     "enable_seqscan = off",
     "plan_cache_mode = force_generic_plan",
     "jit = off",
+    ...more,
   ];
   const rights = ["SECURITY DEFINER", ...settings.map((each) => `SET ${each}`)].join(" ");
   return { ...functionText(name, parameters, rights, body), called: true };

@@ -4,9 +4,10 @@ import {
   type TransactionClient,
   type TransactionOutcome,
 } from "@armature/core";
-import type { CommitAnswer, CommitPayload } from "./commit-payload.ts";
-import { answerOf, type Database, type Functions, type QueryConfig } from "./database.ts";
+import type { CommitAnswer, CommitPayload, CommitRefusal } from "./commit-payload.ts";
+import { answerOf, type Database, type Functions, type Load, type LoadAnswer, type QueryConfig } from "./database.ts";
 import { sqlStateOf, typedError } from "./errors.ts";
+import { contextSchema } from "./identifier.ts";
 import { TenantStore } from "./tenant-store.ts";
 
 /** Joins the transaction that a client has open. Every statement then makes sure that it still runs in that one. */
@@ -44,12 +45,17 @@ class FunctionsWithin implements Functions {
     return this.#run(context, name, { name: `@@${schema}.${name}`.replaceAll('"', ""), text, values });
   }
 
+  async load({ tenant, context, type, id }: Load): Promise<LoadAnswer | undefined> {
+    const answer = await this.call(context, contextSchema(context), "load_one", [tenant, type, id]);
+    return answer as LoadAnswer | undefined;
+  }
+
   async commit(tenant: string, parts: readonly CommitPayload[]): Promise<CommitAnswer | undefined> {
     const answer = (await this.#run("armature", "commit", {
       name: "@@armature.commit_within",
       text: "SELECT armature.commit_within($1, $2, $3) AS answer",
       values: [tenant, JSON.stringify(parts)],
-    })) as CommitAnswer | Refusal | undefined;
+    })) as CommitAnswer | CommitRefusal | undefined;
     if (answer?.status === "refused") throw typedError(answer, "armature", "commit");
     return answer;
   }
@@ -78,12 +84,6 @@ class FunctionsWithin implements Functions {
       throw new HostTransactionUnusable({ reason: "not-open" });
     return answer;
   }
-}
-
-/** What `armature.commit_within` answers when the commit was refused; everything that it had written is undone. */
-interface Refusal {
-  readonly status: "refused";
-  readonly code: string;
 }
 
 const ELSEWHERE = '{"status":"elsewhere"}';

@@ -1,6 +1,7 @@
 import type { PoolClient } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dropAll, type FreshDatabase, freshDatabase, withoutServer } from "./fresh-database.ts";
+import { partitionOf } from "./partitions-sql.ts";
 import { postgres } from "./postgres.ts";
 
 const ROWS = 5_000;
@@ -38,8 +39,9 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
         INSERT INTO orders.events (tenant, id, type, aggregate_type, aggregate_id, aggregate_version, time, body)
           SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'order.made', 'order', 'o' || to_char(n, 'FM00000'), 1, now(), '{}'
           FROM generate_series(${from}, ${to}) AS n;
-        INSERT INTO orders.outbox (tenant, message_id, aggregate_id)
-          SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'o' || to_char(n, 'FM00000') FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.outbox (tenant, message_id, aggregate_id, partition)
+          SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'o' || to_char(n, 'FM00000'), ${partitionOf("'acme'", "'o' || to_char(n, 'FM00000')")}
+          FROM generate_series(${from}, ${to}) AS n;
         INSERT INTO orders.inbox (tenant, message_id, consumer)
           SELECT 'acme', 'evt_' || to_char(n, 'FM00000'), 'orders.copy' FROM generate_series(${from}, ${to}) AS n;
         INSERT INTO orders.idempotency (tenant, key, input_hash, attempt, claimed_until, outcome)
@@ -104,7 +106,22 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
 
   // Plans of these are kept, so they must be right whatever the server knows of the table.
   const unanalyzed: Readonly<Record<string, string>> = {
-    "an aggregate is loaded": load,
+    "aggregates are loaded": load,
+    "an aggregate is loaded": "SELECT orders.load_one('acme', 'order', 'o02500')",
+    "aggregates are loaded for several": `SELECT armature.load_together('${JSON.stringify([
+      { tenant: "acme", context: "orders", type: "order", id: "o02500" },
+    ])}')`,
+    "one aggregate is changed, and nothing else": `SELECT orders.commit('acme', '${JSON.stringify({
+      context: "orders",
+      only: {
+        ...{ type: "order", id: "o02500", expectedVersion: 1, version: 2, stateVersion: 1, state: {} },
+        index: { status: "40", total: "402500" },
+      },
+      event: {
+        ...{ id: "evt_new", type: "order.made", aggregateType: "order", aggregateId: "o02500", aggregateVersion: 2 },
+        ...{ time: "2026-01-01T00:00:00.000Z", body: {} },
+      },
+    })}')`,
     "an aggregate is changed": commit({
       type: "order",
       id: "o02500",

@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
 import { ArmatureError, type StoredContext } from "@armature/core";
-import { commitFunctions, commitWithin, leaseFunctions, sharedCommit } from "./commit-sql.ts";
+import { functionsOfAll } from "./all-contexts-sql.ts";
+import { commitFunctions } from "./commit-sql.ts";
 import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
 import { deadLetterFunctions } from "./dead-letters-sql.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
-import { callable, type FunctionText, installed } from "./function-text.ts";
+import { callable, installed } from "./function-text.ts";
 import { contextSchema, indexColumn, quoteIdentifier } from "./identifier.ts";
+import { leaseFunctions } from "./lease-sql.ts";
 import { logAccess, logFunctions, logIndex } from "./log-sql.ts";
 import { relayFunctions } from "./outbox-sql.ts";
-import { partitions } from "./partitions-sql.ts";
+import { partitions, partitionsWritten } from "./partitions-sql.ts";
 import { projectionFunctions, projectionQueries, projectionSteps } from "./projection-sql.ts";
 import { queryFunctions } from "./query-sql.ts";
 import { retentionFunctions, retentionIndexes, unfinishedOfAll } from "./retention-sql.ts";
@@ -17,7 +19,7 @@ import { contextAccess, contextTables, counterTable, indexField, sharedAccess, s
 import { timerFunctions, timerRelayFunctions, timerTable } from "./timers-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 9;
+const VERSION = 10;
 
 /** One thing that a database has or lacks. */
 interface Step {
@@ -198,26 +200,24 @@ function stepsOf(migration: Migration, allContexts: readonly string[]): readonly
       sql: [`GRANT USAGE ON SCHEMA armature TO ${quoteIdentifier(role)}`],
     })),
   ];
-  const overAll: FunctionText[] = [...leaseFunctions];
-  const router: Step[] = [];
-  if (allContexts.length > 0) {
-    overAll.push(sharedCommit(allContexts), commitWithin);
-    router.push(
-      { scope: "", name: "inbox", sql: inboxOfAll(allContexts, roles) },
-      { scope: "", name: "unfinished", sql: unfinishedOfAll(allContexts, roles) },
-    );
-  }
+  const ofAll = functionsOfAll(allContexts);
+  const known = allContexts.length > 0;
+  const overAll = known ? [...leaseFunctions, ...ofAll.functions] : leaseFunctions;
+  const router: Step[] = [
+    { scope: "", name: "inbox", sql: inboxOfAll(allContexts, roles) },
+    { scope: "", name: "unfinished", sql: unfinishedOfAll(allContexts, roles) },
+  ];
   return [
     ...shared,
     ...contexts.flatMap((context) => contextSteps(context, migration)),
-    ...router,
+    ...(known ? router : []),
     { scope: "", name: "functions", as: roles.owner, sql: installed(overAll) },
     { scope: "", name: `functions for ${appRole}`, as: roles.owner, sql: [callable(overAll, appRole)] },
-    ...(allContexts.length === 0 ? [] : others(migration)).map((role) => ({
+    ...(known ? others(migration) : []).map((role) => ({
       scope: "",
       name: `functions for host role ${role}`,
       as: roles.owner,
-      sql: [callable([commitWithin], role)],
+      sql: [callable(ofAll.forHosts, role)],
     })),
   ];
 }
@@ -230,18 +230,17 @@ function others({ appRole, hostRoles = [] }: Migration): readonly string[] {
 function contextSteps(context: StoredContext, migration: Migration): readonly Step[] {
   const { roles, appRole } = migration;
   const scope = context.name;
-  const forTenants = [
-    ...[commitFunctions, queryFunctions, projectionQueries, deadLetterFunctions, timerFunctions],
-  ].flatMap((of) => of(scope));
-  const forRelay = [
-    ...[relayFunctions, logFunctions, projectionFunctions, timerRelayFunctions, retentionFunctions],
-  ].flatMap((of) => of(scope));
+  const ofTenants = [commitFunctions, queryFunctions, projectionQueries, deadLetterFunctions, timerFunctions];
+  const forTenants = ofTenants.flatMap((of) => of(scope));
+  const ofRelay = [relayFunctions, logFunctions, projectionFunctions, timerRelayFunctions, retentionFunctions];
+  const forRelay = ofRelay.flatMap((of) => of(scope));
   return [
     { scope, name: "tables", once: true, sql: contextTables(scope) },
     { scope, name: "counters", once: true, sql: counterTable(scope) },
     { scope, name: "log", once: true, sql: logIndex(scope) },
     { scope, name: "timers", once: true, sql: timerTable(scope) },
     { scope, name: "partitions", once: true, sql: partitions(scope) },
+    { scope, name: "partitions written", once: true, sql: partitionsWritten(scope) },
     { scope, name: "retention", once: true, sql: retentionIndexes(scope) },
     { scope, name: "access", sql: [...contextAccess(scope, roles), ...logAccess(scope, roles)] },
     ...context.aggregates.flatMap(({ type, index }) =>

@@ -28,13 +28,15 @@ BEGIN
       DELETE FROM ${schema}.dead_letters AS letter
         USING unnest(p_partitions, p_fences, p_after) AS cursor (partition, fence, after)
         WHERE letter.replaying AND (cursor.fence IS NULL OR cursor.partition = ANY (held)) AND cursor.after = ${FIRST} AND cursor.partition = letter.partition
-        RETURNING letter.position, letter.tenant, letter.message_id, letter.command, letter.aggregate_id, letter.consumer
+        RETURNING letter.partition, letter.position, letter.tenant, letter.message_id, letter.command, letter.aggregate_id,
+          letter.consumer
     )
-    INSERT INTO ${schema}.outbox AS entry (position, tenant, message_id, aggregate_id, command, published, only_for)
+    INSERT INTO ${schema}.outbox AS entry
+      (partition, position, tenant, message_id, aggregate_id, command, published, only_for)
     OVERRIDING SYSTEM VALUE
-    SELECT position, tenant, message_id, CASE WHEN command IS NULL THEN aggregate_id END, command, true,
+    SELECT partition, position, tenant, message_id, CASE WHEN command IS NULL THEN aggregate_id END, command, true,
         array_agg(consumer)
-      FROM letters GROUP BY position, tenant, message_id, aggregate_id, command
+      FROM letters GROUP BY partition, position, tenant, message_id, aggregate_id, command
     ON CONFLICT (partition, position) DO UPDATE
       SET only_for = CASE WHEN entry.only_for IS NULL THEN NULL ELSE entry.only_for || excluded.only_for END;
   END IF;

@@ -2,7 +2,7 @@ import { PARTITIONS } from "@armature/core";
 import { contextSchema } from "./identifier.ts";
 
 /** Which partition of the outbox a sequence is in. */
-function partitionOf(tenant: string, id: string): string {
+export function partitionOf(tenant: string, id: string): string {
   return `(hashtextextended(${id}, hashtextextended(${tenant}, 0)) & ${PARTITIONS - 1})::smallint`;
 }
 
@@ -63,4 +63,9 @@ export function partitions(context: string): readonly string[] {
       "outbox_size()",
     ].map((signature) => `DROP FUNCTION IF EXISTS ${schema}.${signature}`),
   ];
+}
+
+/** From now on whoever writes an entry says where: PostgreSQL works out a generated column anew for each statement. */
+export function partitionsWritten(context: string): readonly string[] {
+  return [`ALTER TABLE ${contextSchema(context)}.outbox ALTER COLUMN partition DROP EXPRESSION`];
 }

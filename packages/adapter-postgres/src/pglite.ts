@@ -34,7 +34,7 @@ export function pglite(options: PgliteOptions = {}): StoreAdapter {
     return (await opened).pool;
   };
   // One connection: calls queue for it, and each gives it back before the next.
-  const database = new Database(pool, true);
+  const database = new Database(pool, true, false);
   return new PostgresStore(database, localSignals(), {
     embedded: true,
     lasting: options.dataDir !== undefined,

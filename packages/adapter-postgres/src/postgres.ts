@@ -39,10 +39,14 @@ export function postgres(options: PostgresOptions): StoreAdapter {
   const onIdleError = () => {};
   pool.on?.("error", onIdleError);
 
-  const database = new Database(async () => {
-    if (closed) throw new StoreUnavailable({ reason: "closed" });
-    return pool;
-  }, prepare);
+  const database = new Database(
+    async () => {
+      if (closed) throw new StoreUnavailable({ reason: "closed" });
+      return pool;
+    },
+    prepare,
+    true,
+  );
   // One connection is kept for listening, where there are enough.
   const listens = (options.listen ?? true) && (pool.options?.max ?? FEW) >= FEW;
   const signals = listens ? new NotifySignals(database, () => pool.connect()) : localSignals();

@@ -21,6 +21,14 @@ function auditRow(context: string, row: string): string {
     'time', ${instant(`${row}.time`)}, 'operation', ${row}.operation, 'outcome', ${row}.outcome) || ${row}.body)`;
 }
 
+/** Puts an aggregate that there is into `answer`, without what whoever asks for it knows. Built by hand: it is read at every command. */
+export function loaded(schema: string, tenant: string, type: string, id: string): string {
+  return `SELECT '{"version":' || version || ',"stateVersion":' || state_version || ',"state":' || state || '}'
+      INTO answer
+      FROM ${schema}.aggregates
+      WHERE tenant = ${tenant} AND type = ${type} AND id = ${id}`;
+}
+
 /**
  * How a context reads. Where the conditions vary, the statement is put together from what is asked: names by `%I`,
  * values only as parameters.
@@ -28,21 +36,21 @@ function auditRow(context: string, row: string): string {
 export function queryFunctions(context: string): readonly FunctionText[] {
   const schema = contextSchema(context);
   return [
+    forTenant(`${schema}.load_one`, "p_type text, p_id text", {
+      body: `${loaded(schema, "p_tenant", "p_type", "p_id")};`,
+    }),
     // One lookup for each. Joined to the list instead, row-level security would keep the planner from looking up by
     // type and id: `->>` on a column is not leakproof, on a variable it does not matter.
     forTenant(`${schema}.load`, "p_refs jsonb", {
       declare: `
   ref jsonb;
-  found_one text;
   found_all text[] := '{}';`,
       body: `
   FOR i IN 0 .. jsonb_array_length(p_refs) - 1 LOOP
     ref := p_refs -> i;
-    SELECT json_build_object('type', type, 'id', id, 'version', version, 'stateVersion', state_version, 'state', state)
-      INTO found_one
-      FROM ${schema}.aggregates
-      WHERE tenant = p_tenant AND type = ref ->> 'type' AND id = ref ->> 'id';
-    found_all := found_all || coalesce(found_one, 'null');
+    answer := NULL;
+    ${loaded(schema, "p_tenant", "ref ->> 'type'", "ref ->> 'id'")};
+    found_all := found_all || coalesce(answer, 'null');
   END LOOP;
   answer := '[' || array_to_string(found_all, ',') || ']';`,
     }),

@@ -124,7 +124,9 @@ export class NotifySignals implements Signals {
 
 // A pool that has none to give must not keep us from closing: what it gives later it gets back.
 async function connected(connecting: Promise<PoolClient>, closed: AbortSignal): Promise<PoolClient | undefined> {
-  const client = await Promise.race([connecting, wait(Number.POSITIVE_INFINITY, closed)]);
+  const over = new AbortController();
+  const waiting = wait(Number.POSITIVE_INFINITY, AbortSignal.any([closed, over.signal]));
+  const client = await Promise.race([connecting, waiting]).finally(() => over.abort());
   if (client === undefined)
     connecting.then(
       (late) => late.release(),
@@ -136,14 +138,12 @@ async function connected(connecting: Promise<PoolClient>, closed: AbortSignal): 
 function wait(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
-    const timer = Number.isFinite(ms) ? setTimeout(resolve, ms) : undefined;
-    signal.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
+    const timer = Number.isFinite(ms) ? setTimeout(end, ms) : undefined;
+    signal.addEventListener("abort", end, { once: true });
+    function end() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    }
   });
 }

@@ -25,7 +25,7 @@ import {
 } from "@armature/core";
 import { commitResult, payloadOf, type RecordRow, recordOf } from "./commit-payload.ts";
 import { decodeCursor, decodeDue, decodeNumber, encodeCursor, page } from "./cursor.ts";
-import type { Functions } from "./database.ts";
+import type { Functions, LoadAnswer } from "./database.ts";
 import { contextSchema } from "./identifier.ts";
 import { type MessageRow, messageOf } from "./postgres-outbox.ts";
 import { type TimerRow, toTimer } from "./postgres-timers.ts";
@@ -44,9 +44,15 @@ export class TenantStore implements TransactionStore {
   }
 
   async load(scope: Scope, refs: readonly AggregateRef[]): Promise<readonly (StoredAggregate | undefined)[]> {
+    const [ref, ...others] = refs;
+    if (ref !== undefined && others.length === 0) {
+      const { type, id } = ref;
+      const found = await this.#functions.load({ ...scope, type, id });
+      return [found === undefined ? undefined : { type, id, ...found }];
+    }
     const wanted = JSON.stringify(refs.map(({ type, id }) => ({ type, id })));
-    const found = (await this.#call(scope, "load", [wanted])) as readonly (StoredAggregate | null)[];
-    return found.map((each) => each ?? undefined);
+    const found = (await this.#call(scope, "load", [wanted])) as readonly (LoadAnswer | null)[];
+    return found.map((each, at) => (each === null ? undefined : { type: refs[at]!.type, id: refs[at]!.id, ...each }));
   }
 
   async find(scope: Scope, query: FindQuery): Promise<Page<StoredAggregate>> {

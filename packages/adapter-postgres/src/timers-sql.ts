@@ -1,6 +1,7 @@
 import { sqlState } from "./errors.ts";
 import { definer, type FunctionText, forTenant, inner } from "./function-text.ts";
 import { contextSchema } from "./identifier.ts";
+import { partitionOf } from "./partitions-sql.ts";
 import { ofOneTenant } from "./schema-sql.ts";
 
 /** Delayed and recurring commands of one context until they are due. */
@@ -121,8 +122,9 @@ BEGIN
           AND due_at = (firing ->> 'dueAt')::bigint AND command ->> 'id' = firing ->> 'id';
     END IF;
     IF FOUND THEN
-      INSERT INTO ${schema}.outbox (tenant, message_id, command)
-      VALUES (firing ->> 'tenant', firing -> 'message' ->> 'id', firing -> 'message');
+      INSERT INTO ${schema}.outbox (tenant, message_id, command, partition)
+      VALUES (firing ->> 'tenant', firing -> 'message' ->> 'id', firing -> 'message',
+        ${partitionOf("firing ->> 'tenant'", "firing -> 'message' ->> 'id'")});
       fired := fired + 1;
     END IF;
   END LOOP;

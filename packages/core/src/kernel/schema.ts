@@ -136,7 +136,17 @@ function canonical(value: unknown): string | undefined {
 
 /** A deep, frozen copy of a JSON value. */
 export function frozenJson<T>(value: T): T {
-  return freeze(structuredClone(value));
+  if (value === null || (typeof value !== "object" && typeof value !== "function")) return value;
+  if (Array.isArray(value)) return Object.freeze(value.map(frozenJson)) as T;
+  // What is no JSON is for whoever checks the value to refuse. A third of what `structuredClone` takes for the rest.
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return freeze(structuredClone(value));
+  const copy: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === "__proto__") Object.defineProperty(copy, key, { value: frozenJson(inner), enumerable: true });
+    else copy[key] = frozenJson(inner);
+  }
+  return Object.freeze(copy) as T;
 }
 
 function freeze<T>(value: T): T {
