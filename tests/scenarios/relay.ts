@@ -4,11 +4,12 @@ import {
   defineContext,
   defineContract,
   type EventBus,
+  headOf,
   type Message,
   NotFound,
 } from "@armature/core";
 import { fixedClock, intercepted } from "@armature/core/testing";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { benchOn, gate, type LabApp } from "./bench.ts";
 import { Added, labContext, lab as labOfTests, Note, noteDown, noteOf, type OnAdded } from "./lab.ts";
 import { keyEncryptionKey, type PlaceKind } from "./place.ts";
@@ -428,6 +429,43 @@ export function relayScenarios(kind: PlaceKind): void {
       const counted = taken.filter(({ type, tenant: of }) => type === "counter.added" && of === tenant);
       expect(counted.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 230 }, (_, at) => at + 1));
       expect(await bench.place.store.outbox.size("lab")).toBe(0);
+    });
+
+    test("are read once while the bus is down, however many wait, and again when it is tried", async () => {
+      const clock = fixedClock();
+      const tenant = bench.tenant();
+      const { bus, taken, state } = fallibleBus();
+      const writing = await bench.start({ clock, relay: false });
+      await addMany(writing, tenant, "c", 100);
+      await writing.close();
+      state.down = true;
+      const store = await bench.place.open();
+      const { outbox } = store;
+      const read = vi.spyOn(outbox, "read");
+      const brought = async () => {
+        const pages = await Promise.all(read.mock.results.map(({ value }) => value as ReturnType<typeof outbox.read>));
+        read.mockClear();
+        return pages.flat().filter(({ message }) => headOf(message).tenant === tenant).length;
+      };
+      try {
+        const app = await bench.start({ store, clock, bus, relay: { backoffMs: 10_000, pollMs: 1_000 } });
+        await app.settled();
+        expect(await brought()).toBeGreaterThanOrEqual(100);
+        for (let second = 0; second < 5; second += 1) {
+          await clock.advance(1_000);
+          await app.settled();
+        }
+        await addMany(app, tenant, "d", 1);
+        await app.settled();
+        expect(await textsOf(app, tenant, "first", "d")).toEqual(["1"]);
+        expect(await brought()).toBeLessThan(50);
+        state.down = false;
+        await clock.advance(60_000);
+        await app.settled();
+        expect(taken.filter(({ type, tenant: of }) => type === "counter.added" && of === tenant)).toHaveLength(101);
+      } finally {
+        read.mockRestore();
+      }
     });
 
     test("go to the bus as CloudEvents", async () => {

@@ -1,10 +1,11 @@
 import type { ContextDefinition } from "../kernel/context.ts";
-import { type Claim, type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
+import { type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
 import { errorText } from "./error-text.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { RelayClaims } from "./relay-claims.ts";
 import { type DeliverySlots, RelayDeliveries } from "./relay-deliveries.ts";
 import { RelayPublisher } from "./relay-publisher.ts";
+import { type Cursor, ReadAhead } from "./relay-read-ahead.ts";
 import type { RelaySettings } from "./relay-settings.ts";
 import { type Chain, type Item, RelayWindow, sequenceKey } from "./relay-window.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
@@ -20,11 +21,6 @@ const SHORTEST_WAIT_MS = 10;
  * another process has the partitions of, or that could not be read.
  */
 export type Found = "progress" | "nothing" | "not-ours";
-
-interface Cursor {
-  readonly claim: Claim;
-  readonly after: string | undefined;
-}
 
 interface Asked {
   readonly resolve: (found: Found) => void;
@@ -44,6 +40,7 @@ export class Relay {
   readonly #deliveries: RelayDeliveries;
   readonly #publisher: RelayPublisher;
   readonly #window = new RelayWindow();
+  readonly #ahead = new ReadAhead();
   readonly #stop = new AbortController();
   #nudged = false;
   #signalled = false;
@@ -193,13 +190,15 @@ export class Relay {
     this.#signalled = false;
   }
 
-  // Reads everything once, from the start of each of our partitions; whether there was something new.
+  // Reads everything once, from the start of each of our partitions; whether there was something new. While the bus is
+  // down, what was read already is not read again: there is nothing to do with it until the bus is tried.
   async #pass(): Promise<boolean> {
     await this.#renew();
     await this.#settle();
     let found = false;
-    let busDown = false;
+    let busDown = this.#ports.clock.now() < this.#publisher.retryAt;
     let cursors = this.#claims.working.map((claim): Cursor => ({ claim, after: undefined }));
+    if (busDown) cursors = this.#pastRead(cursors);
     while (cursors.length > 0 && !this.#stop.signal.aborted) {
       const limit = Math.ceil(PAGE / cursors.length);
       // What is settled while the first page is read could come again with it.
@@ -211,6 +210,7 @@ export class Relay {
       // When the bus is down, local consumers go on; what stands behind in the outbox must not go to it first.
       const unpublished = items.filter((item) => this.#waitsForBus(item));
       busDown ||= !(await this.#publisher.publish(unpublished));
+      if (!busDown && unpublished.length > 0) this.#ahead.forget();
       if (!busDown) for (const item of unpublished) this.#window.mark(item);
       let retried = false;
       for (const item of items) {
@@ -223,10 +223,17 @@ export class Relay {
       cursors = cursors.flatMap(({ claim }) => {
         const read = entries.filter(({ partition }) => partition === claim.partition);
         const more = read.length === limit && this.#claims.holds(claim);
+        if (read.length > 0) this.#ahead.reached({ claim, after: read.at(-1)!.position });
         return more ? [{ claim, after: read.at(-1)!.position }] : [];
       });
+      if (busDown) cursors = this.#pastRead(cursors);
     }
     return found;
+  }
+
+  // What failed and waits may stand anywhere.
+  #pastRead(cursors: readonly Cursor[]): Cursor[] {
+    return cursors.map((cursor) => (this.#deliveries.waiting.size > 0 ? cursor : this.#ahead.past(cursor)));
   }
 
   async #renew(): Promise<void> {
