@@ -92,7 +92,7 @@ BEGIN
 END`,
 );
 
-/** How long a commit that shares its transaction waits for a row; then it is made by itself. */
+/** How long calls that share a round trip wait for a lock, all of them together; then those that need it go by themselves. */
 const LOCK_TIMEOUT_MS = 100;
 
 /**
@@ -105,11 +105,20 @@ const commitTogether: FunctionText = definer(
   `
 DECLARE
   each jsonb;
+  answer text;
   answers text[] := '{}';
+  ignored text;
 BEGIN
   FOR i IN 0 .. jsonb_array_length(p_commits) - 1 LOOP
     each := p_commits -> i;
-    answers := answers || coalesce(armature.try_commit(each ->> 'tenant', each -> 'parts'), 'null');
+    answer := armature.try_commit(each ->> 'tenant', each -> 'parts');
+    IF answer IS NULL THEN
+      answer := 'null';
+    ELSIF position('"${sqlState.lockTimeout}"' in answer) > 0 THEN
+      -- One has waited for all of them. The setting is the function's own, and goes with it.
+      ignored := set_config('lock_timeout', '1', true);
+    END IF;
+    answers := answers || answer;
   END LOOP;
   RETURN '[' || array_to_string(answers, ',') || ']';
 END`,
@@ -138,6 +147,7 @@ BEGIN
   ignored := set_config('armature.tenant', '', true);
   RETURN '[' || array_to_string(answers, ',') || ']';
 END`,
+    [`lock_timeout = ${LOCK_TIMEOUT_MS}`],
   );
 }
 

@@ -1,6 +1,6 @@
 import { compareText, type StoredAggregate } from "@armature/core";
 import type { CommitAnswer, CommitPayload, CommitRefusal } from "./commit-payload.ts";
-import { breaksConnection, StoreUnavailable, typedError } from "./errors.ts";
+import { breaksConnection, sqlState, typedError } from "./errors.ts";
 import { contextSchema } from "./identifier.ts";
 import { type Came, Together } from "./together.ts";
 
@@ -68,7 +68,6 @@ interface CommitCall {
 
 /** Characters of a commit that may share its transaction with others. */
 const MOST_SHARED = 65_536;
-const LOCK_TIMEOUT = "55P03";
 
 /** Whether it holds one row that others may want, and is soon done. */
 function mayShare({ parts, json }: CommitCall): boolean {
@@ -93,6 +92,8 @@ export class Database implements Functions {
   /** Whether statements are prepared by name. */
   readonly prepare: boolean;
   readonly #statements = new Map<string, QueryConfig>();
+  /** Errors that the server answered a statement with, on a connection that is still of use. */
+  readonly #refused = new WeakSet<object>();
   readonly #loads: Together<Load, LoadAnswer | undefined> | undefined;
   readonly #commits: Together<CommitCall, CommitAnswer | undefined> | undefined;
 
@@ -101,10 +102,13 @@ export class Database implements Functions {
     this.#pool = pool;
     this.prepare = prepare;
     if (!together) return;
-    this.#loads = new Together({ one: (load) => this.#load(load), many: (loads) => this.#loadTogether(loads) });
+    this.#loads = new Together({
+      one: (load) => this.#load(load),
+      many: (loads) => this.#loadTogether(loads).catch((error) => this.#eachAlone(loads, error)),
+    });
     this.#commits = new Together({
       one: (commit) => this.#commit(commit),
-      many: (commits) => this.#commitTogether(commits),
+      many: (commits) => this.#commitTogether(commits).catch((error) => this.#eachAlone(commits, error)),
     });
   }
 
@@ -127,14 +131,8 @@ export class Database implements Functions {
   }
 
   async #loadTogether(loads: readonly Load[]): Promise<readonly Came<LoadAnswer | undefined>[]> {
-    try {
-      const answers = await this.call("armature", "armature", "load_together", [JSON.stringify(loads)]);
-      return (answers as readonly (LoadAnswer | null)[]).map((answer) => ({ answer: answer ?? undefined }));
-    } catch (error) {
-      // One that cannot be answered must not be felt by the others.
-      if (error instanceof StoreUnavailable) throw error;
-      return loads.map(() => "alone");
-    }
+    const answers = await this.call("armature", "armature", "load_together", [JSON.stringify(loads)]);
+    return (answers as readonly (LoadAnswer | null)[]).map((answer) => ({ answer: answer ?? undefined }));
   }
 
   async #commit({ tenant, parts, json }: CommitCall): Promise<CommitAnswer | undefined> {
@@ -162,10 +160,16 @@ export class Database implements Functions {
       const answer = answers[index];
       if (answer?.status !== "refused") came[at] = { answer: answer ?? undefined };
       // What waited too long for a row waits by itself.
-      else if (answer.code === LOCK_TIMEOUT) came[at] = "alone";
+      else if (answer.code === sqlState.lockTimeout) came[at] = "alone";
       else came[at] = { error: typedError(answer, commits[at]!.parts[0]!.context, "commit") };
     }
     return came;
+  }
+
+  // What the server refused has written nothing, and the one that it was refused for must not be felt by the others.
+  #eachAlone(all: readonly unknown[], error: unknown): readonly "alone"[] {
+    if (!this.#refused.has(error as object)) throw error;
+    return all.map(() => "alone");
   }
 
   async query(context: string, operation: string, config: QueryConfig): Promise<readonly Record<string, unknown>[]> {
@@ -184,7 +188,9 @@ export class Database implements Functions {
       return (await client.query(config)).rows;
     } catch (error) {
       broken = breaksConnection(error);
-      throw typedError(error, context, operation);
+      const typed = typedError(error, context, operation);
+      if (!broken) this.#refused.add(typed);
+      throw typed;
     } finally {
       client.off?.("error", heardOfByItsQuery);
       client.release(broken);

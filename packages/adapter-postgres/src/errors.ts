@@ -7,6 +7,8 @@ export const sqlState = {
   /** A guard of a commit over several contexts is taken; never leaves the function. */
   refused: "RM002",
   unknownContext: "RM003",
+  /** PostgreSQL's own: a lock was not had in time. */
+  lockTimeout: "55P03",
 } as const;
 
 /** The database cannot be reached, or gave up in the middle of a call. */
@@ -91,7 +93,7 @@ export function typedError(error: unknown, context: string, operation: string): 
       issues: [{ path: "", message: "is too long to be indexed (about 2,600 bytes)" }],
     });
   const { schema, table, constraint } = driverErrorOf(error);
-  const object = [schema, table, constraint].filter((each) => each !== undefined).join(".");
+  const object = [schema, table, constraint].filter((each) => each !== undefined && each !== "").join(".");
   return new StoreFailed({ operation: `${context}.${operation}`, sqlState: state, object });
 }
 

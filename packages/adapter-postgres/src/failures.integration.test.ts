@@ -251,6 +251,54 @@ describe.skipIf(await withoutServer())("On a PostgreSQL server", () => {
     expect(await store.load(scope, [{ type: "order", id: "kept" }])).toMatchObject([{ version: 2 }]);
   });
 
+  it("many commits of one row that is locked keep those that they share a transaction with waiting no longer than one", async () => {
+    const pool = database.poolAs();
+    // Fifteen times the wait of one would be too long for this.
+    pool.on("connect", (client) => void client.query("SET statement_timeout = '1s'"));
+    const patient = postgres({ pool, rolePrefix: database.name });
+    await patient.commit("acme", { parts: [counted("wanted", 0)] });
+    const blocker = await database.pool.connect();
+    await blocker.query("BEGIN; SELECT FROM orders.aggregates WHERE id = 'wanted' FOR UPDATE");
+    const waiting = Promise.allSettled(
+      Array.from({ length: 15 }, () => patient.commit("acme", { parts: [counted("wanted", 1)] })),
+    );
+    await Promise.all(["a-free", "z-free"].map((id) => patient.commit("acme", { parts: [counted(id, 0)] })));
+    await blocker.query("ROLLBACK");
+    blocker.release();
+    await waiting;
+    const loaded = await Promise.all(["a-free", "z-free"].map((id) => patient.load(scope, [{ type: "order", id }])));
+    expect(loaded).toMatchObject([[{ version: 1 }], [{ version: 1 }]]);
+  });
+
+  it("a commit that the server cannot even read is refused, and not felt by those that would share its transaction", async () => {
+    // Half of a character outside of the first 65,536: no JSON of PostgreSQL's.
+    const ids = ["one", "two", "broken-\ud83d", "three", "four"];
+    const results = await Promise.allSettled(ids.map((id) => store.commit("acme", { parts: [counted(id, 0)] })));
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+    ]);
+  });
+
+  it("loads that share a round trip with one that waits for a table are not kept waiting", async () => {
+    const blocker = await database.pool.connect();
+    await blocker.query("BEGIN; LOCK TABLE billing.aggregates IN ACCESS EXCLUSIVE MODE");
+    const load = (context: string) => store.load({ ...scope, context }, [{ type: "order", id: "nothing" }]);
+    let kept = true;
+    const others = [load("orders"), load("orders")];
+    const waiting = load("billing").finally(() => {
+      kept = false;
+    });
+    await Promise.all([...others, load("orders"), load("orders")]);
+    expect(kept).toBe(true);
+    await blocker.query("ROLLBACK");
+    blocker.release();
+    expect(await waiting).toEqual([undefined]);
+  });
+
   it("a load that cannot be answered is not felt by those that share its round trip", async () => {
     const missing = { tenant: "acme", context: "missing" };
     const results = await Promise.allSettled(

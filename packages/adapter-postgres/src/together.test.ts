@@ -1,5 +1,5 @@
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type Came, Together } from "./together.ts";
 
 /** Round trips as they are asked for, each answered when the test says so. */
@@ -89,6 +89,17 @@ describe("Calls that come at the same time", () => {
       (await Promise.allSettled([0, 1, 2].map((each) => together.ask(from + each)))).map(({ status }) => status);
     expect(await ask(0)).toEqual(["fulfilled", "rejected", "rejected"]);
     expect(await ask(3)).toEqual(["fulfilled", "fulfilled", "fulfilled"]);
+  });
+
+  it("are asked by a clock of their own, whatever a test does to the process' one", async () => {
+    const { made, together, asked } = roundTrips();
+    const first = together.ask("a");
+    vi.useFakeTimers();
+    const second = together.ask("b");
+    vi.useRealTimers();
+    await expect.poll(asked).toEqual(["a", "b"]);
+    for (const { answer } of made) answer();
+    expect([await first, await second]).toEqual(["A", "B"]);
   });
 
   it("are not held up for long by some that take their time", async () => {

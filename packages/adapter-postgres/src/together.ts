@@ -1,3 +1,6 @@
+// The timers as they are when this is loaded: with those of a test that stands still, nobody would be asked any more.
+import { clearTimeout, setImmediate, setTimeout } from "node:timers";
+
 /** What came of one of several: an answer, an error, or that it has to be asked by itself. */
 export type Came<A> = { readonly answer: A } | { readonly error: Error } | "alone";
 

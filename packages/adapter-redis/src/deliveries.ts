@@ -1,6 +1,6 @@
-import type { BusSubscription, Clock, Logger } from "@armature/core";
+import type { DeliveringMember } from "./delivering-member.ts";
 import type { Entry, Lane, OwnedPartition } from "./partition.ts";
-import type { RedisCommands, Script } from "./redis-client.ts";
+import type { Script } from "./redis-client.ts";
 import { resumeParked } from "./resume-parked.ts";
 import { readEvent } from "./stream-event.ts";
 import { COUNT_TRY, FINISH, PARK } from "./stream-scripts.ts";
@@ -8,36 +8,6 @@ import { COUNT_TRY, FINISH, PARK } from "./stream-scripts.ts";
 const REDIS_AWAY_PAUSE_MS = 1_000;
 const LONGEST_REASON = 1_000;
 const BEHIND_PARKED = "an earlier event of the same subject is parked";
-
-/** What a member needs to know beside its subscription. */
-export interface MemberSettings {
-  readonly partitions: number;
-  readonly leaseMs: number;
-  readonly concurrency: number;
-  readonly prefetch: number;
-  readonly maxAttempts: number;
-  readonly backoffMs: number;
-  readonly maxBackoffMs: number;
-  readonly retainMs: number;
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
-/** What deliveries need of their member. */
-export interface DeliveringMember {
-  readonly redis: RedisCommands;
-  readonly base: string;
-  readonly source: string;
-  readonly group: string;
-  readonly handle: BusSubscription["handle"];
-  readonly settings: MemberSettings;
-  readonly stop: AbortSignal;
-  /** Whether the partitions are surely nobody else's. */
-  isAlive(): boolean;
-  lose(partition: OwnedPartition): void;
-  /** Something has ended: there may be something to tell Redis. */
-  nudge(): void;
-}
 
 /** Hands events to the handler: one of a subject at a time, in order, again after a failure, parked after the last. */
 export class Deliveries {
@@ -138,8 +108,7 @@ export class Deliveries {
       const wish = this.#wishes.get(lane.key);
       if (wish !== undefined && partition.parked.has(lane.key)) {
         this.#wishes.delete(lane.key);
-        const { redis, base, group, handle, settings } = this.#member;
-        await resumeParked(redis, base, group, lane, wish, handle, settings.logger);
+        if (!(await resumeParked(this.#member, lane, wish))) this.#member.doubt();
       }
       const entry = lane.waiting[0];
       if (entry === undefined) return 0;
@@ -164,7 +133,7 @@ export class Deliveries {
     let tries = 0;
     if (entry.recovered) {
       tries = await this.#countTry(partition, entry);
-      if (partition.lost) return 0;
+      if (partition.lost || tries < 0) return 0;
       if (tries > maxAttempts) {
         await this.#park(lane, entry, "its handler never came to an end", tries - 1);
         return 0;
@@ -195,7 +164,7 @@ export class Deliveries {
 
   async #countTry(partition: OwnedPartition, entry: Entry): Promise<number> {
     const tries = Number(await this.#run(COUNT_TRY, [this.#member.group, partition.number, partition.token, entry.id]));
-    if (tries < 0) this.#member.lose(partition);
+    if (tries < 0) this.#member.doubt();
     return tries;
   }
 
@@ -215,7 +184,7 @@ export class Deliveries {
       time,
     ];
     if ((await this.#run(PARK, args)) !== 1) {
-      this.#member.lose(partition);
+      this.#member.doubt();
       return;
     }
     if (key !== "") partition.parked.add(key);

@@ -114,6 +114,81 @@ describe.skipIf(skip)("on a Redis that fails", () => {
     await Promise.all(others.map((each) => each.close()));
   });
 
+  test("one that was flushed while a handler fails: what else is at work in its partition is not overtaken", async () => {
+    const partition = (subject: string) => partitionOf(laneOf({ tenant: "acme", subject }), 16);
+    const others = Array.from({ length: 200 }, (_, at) => `order/other-${at}`);
+    const failing = others.find((subject) => partition(subject) === partition("order/slow"))!;
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    let fail = () => {};
+    const failure = new Promise<void>((_, reject) => {
+      fail = () => reject(new Error("once"));
+    });
+    const begun: string[] = [];
+    await bus.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async ({ subject, sequence }) => {
+        begun.push(`${subject} ${sequence}`);
+        if (sequence > 1) return;
+        if (subject === "order/slow") await gate;
+        else if (begun.filter((each) => each === `${failing} 1`).length === 1) await failure;
+      },
+    });
+    await bus.publish([testEvent(SOURCE, "order/slow", 1), testEvent(SOURCE, failing, 1)]);
+    await vi.waitFor(() => expect(begun).toHaveLength(2));
+    await redis.client.sendCommand(["FLUSHALL"]);
+    fail();
+    await vi.waitFor(() => expect(begun).toEqual(["order/slow 1", `${failing} 1`, `${failing} 1`]));
+    await bus.publish([testEvent(SOURCE, "order/slow", 2), testEvent(SOURCE, failing, 2)]);
+    await vi.waitFor(() => expect(begun).toContain(`${failing} 2`));
+    expect(begun).not.toContain("order/slow 2");
+    letGo();
+    await vi.waitFor(() => expect(begun).toContain("order/slow 2"));
+  });
+
+  test("one that was flushed forgets what was parked, and what then fails for good is parked for others to see", async () => {
+    const hasty = redisStreams({ client: redis.client, prefix: redis.prefix, ...QUICK, maxAttempts: 1 });
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    let sick = true;
+    const seen = collector();
+    await hasty.subscribe({
+      group: "g",
+      sources: [SOURCE],
+      handle: async (event) => {
+        if (event.subject === "order/late" && event.sequence === 1) {
+          await gate;
+          throw new Error("late");
+        }
+        if (sick) throw new Error("sick");
+        await seen.handle(event);
+      },
+    });
+    const parked = async () =>
+      (await hasty.deadLetters({ source: SOURCE, group: "g" })).map(({ subject, event }) => [subject, event?.sequence]);
+    await hasty.publish([testEvent(SOURCE, "order/sick", 1), testEvent(SOURCE, "order/late", 1)]);
+    await vi.waitFor(async () => expect(await parked()).toEqual([["order/sick", 1]]));
+    sick = false;
+    await redis.client.sendCommand(["FLUSHALL"]);
+    await hasty.publish(numbered("order/sick", 2, 2));
+    await vi.waitFor(() => expect(seen.of("order/sick")).toEqual([2]), { timeout: 5_000 });
+    letGo();
+    await vi.waitFor(async () => expect(await parked()).toEqual([["order/late", 1]]));
+    await hasty.publish(numbered("order/late", 2, 2));
+    await vi.waitFor(async () =>
+      expect(await parked()).toEqual([
+        ["order/late", 1],
+        ["order/late", 2],
+      ]),
+    );
+    await hasty.close();
+  });
+
   test("one of whose streams somebody has deleted: the group is made again", async () => {
     const seen = collector();
     await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { BusSubscription } from "@armature/core";
-import { Deliveries, describe, type MemberSettings } from "./deliveries.ts";
+import { Deliveries, describe } from "./deliveries.ts";
+import type { MemberSettings } from "./delivering-member.ts";
 import { RedisPartitionsDiffer } from "./errors.ts";
 import { type Entry, OwnedPartition } from "./partition.ts";
 import type { RedisCommands, Script } from "./redis-client.ts";
@@ -60,7 +61,7 @@ export class GroupMember {
       settings,
       stop: this.#stop.signal,
       isAlive: () => !this.#inDoubt && performance.now() < this.#aliveUntil,
-      lose: (partition) => this.#lose(partition),
+      doubt: () => this.#doubt(),
       nudge: () => this.nudge(),
     });
   }
@@ -156,7 +157,12 @@ export class GroupMember {
     });
     if (typeof answer === "number")
       throw new RedisPartitionsDiffer({ source: this.#source, configured: partitions, actual: answer });
-    const [excess, own, wishes] = answer as readonly [number, readonly (string | number)[], readonly string[]];
+    const [excess, own, wishes, forgotten] = answer as readonly [
+      number,
+      readonly (string | number)[],
+      readonly string[],
+      number,
+    ];
     this.#aliveUntil = sent + leaseMs * 0.8;
     this.#inDoubt = false;
     this.#joined = true;
@@ -165,6 +171,8 @@ export class GroupMember {
       if (tokens.get(partition.number) !== partition.token) this.#lose(partition);
     for (const [number, token] of tokens)
       if (!this.#partitions.has(number)) this.#partitions.set(number, new OwnedPartition(number, token));
+    // The dead letters are gone too: what was behind them goes on.
+    if (forgotten === 1) for (const partition of this.#partitions.values()) partition.parked.clear();
     let toLeave = excess;
     for (const partition of this.#partitions.values()) {
       partition.more = true;
@@ -206,10 +214,8 @@ export class GroupMember {
     for (const [at, { partition, room }] of asked.entries()) {
       const given = answer[at];
       if (given === null || given === undefined) {
-        // Another's, or nobody's because Redis was flushed.
         partition.more = true;
-        this.#inDoubt = true;
-        this.#syncAt = 0;
+        this.#doubt();
       } else if (room > 0 && !partition.lost) this.#receive(partition, room, ...given);
     }
     this.#deliveries.pump();
@@ -240,6 +246,13 @@ export class GroupMember {
       partition.history = undefined;
       partition.more = true;
     }
+  }
+
+  /** What was ours is another's, or nobody's because Redis was flushed. */
+  #doubt(): void {
+    this.#inDoubt = true;
+    this.#syncAt = 0;
+    this.nudge();
   }
 
   /** Somebody else works on it, or may. Handlers at work cannot be stopped; nothing else of it is begun. */

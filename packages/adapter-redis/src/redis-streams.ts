@@ -10,7 +10,7 @@ import {
 } from "@armature/core";
 import { z } from "zod";
 import { lettersOf, type StreamDeadLetter, toDeadLetter } from "./dead-letters.ts";
-import type { MemberSettings } from "./deliveries.ts";
+import type { MemberSettings } from "./delivering-member.ts";
 import { RedisPartitionsDiffer } from "./errors.ts";
 import { GroupMember } from "./group-member.ts";
 import { keyPart, RedisCommands, type RedisOptions } from "./redis-client.ts";

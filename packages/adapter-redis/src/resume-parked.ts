@@ -1,8 +1,7 @@
-import type { BusSubscription, Logger } from "@armature/core";
 import type { DeadLetterEntry } from "./dead-letters.ts";
 import { lettersOf } from "./dead-letters.ts";
+import type { DeliveringMember } from "./delivering-member.ts";
 import type { Lane } from "./partition.ts";
-import type { RedisCommands } from "./redis-client.ts";
 import { readEvent } from "./stream-event.ts";
 import { DROP_WISH, SETTLE } from "./stream-scripts.ts";
 
@@ -11,16 +10,13 @@ import { DROP_WISH, SETTLE } from "./stream-scripts.ts";
  * is parked no longer; the first that fails leaves it and the rest where they are.
  *
  * @param wish `skip` takes the oldest away unhandled
+ * @returns false when the partition is not the member's any more, as far as Redis knows
  */
 export async function resumeParked(
-  redis: RedisCommands,
-  base: string,
-  group: string,
+  { redis, base, group, handle, settings: { logger } }: DeliveringMember,
   lane: Lane,
   wish: string,
-  handle: BusSubscription["handle"],
-  logger: Logger,
-): Promise<void> {
+): Promise<boolean> {
   const { partition, key } = lane;
   const letters = `${base}:group:${group}:dead:${partition.number}`;
   let skip = wish === "skip";
@@ -31,14 +27,13 @@ export async function resumeParked(
       if (letter.lane !== key) continue;
       if (!skip && !(await handled(letter))) {
         await redis.run(DROP_WISH, [base], [group, key]);
-        return;
+        return true;
       }
       skip = false;
       const args = [group, partition.number, partition.token, letter.id, key];
       const left = Number(await redis.run(SETTLE, [base], args));
-      if (left < 0) partition.lost = true;
       if (left === 0) partition.parked.delete(key);
-      if (left <= 0) return;
+      if (left <= 0) return left === 0;
     }
     if (next === undefined) break;
     after = next;
@@ -46,6 +41,7 @@ export async function resumeParked(
   // Somebody has removed letters by hand: none is left, whatever the count says.
   await redis.run(DROP_WISH, [base], [group, key, partition.number, partition.token]);
   partition.parked.delete(key);
+  return true;
 
   async function handled(letter: DeadLetterEntry): Promise<boolean> {
     const read = readEvent(letter.json);

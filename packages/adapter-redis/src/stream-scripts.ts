@@ -4,8 +4,7 @@ import { script } from "./redis-client.ts";
 //   <base>                         hash: how many partitions there are; also the name of the channel
 //   <base>:<p>                     stream of a partition: `e` is the event as JSON
 //   <base>:group:<group>           hash: `m:<member>` until when it is alive, `o:<p>` whose a partition is (member#epoch, with a ! when
-//                                  whoever had it died), `c:<p>` it was given back by a member that had nothing at work,
-//                                  `settled` from when on free partitions are given out
+//                                  whoever had it died), `c:<p>` it was given back idle, `settled` since when free ones go out
 //   <base>:group:<group>:dead:<p>  stream of dead letters; …:parked:<p> hash: subject → how many of it are there
 //   <base>:group:<group>:tries:<p> hash: entry → how often it was tried, of those that have failed
 //   <base>:group:<group>:wishes    hash: subject → what is to be done with its dead letters
@@ -76,7 +75,8 @@ return 0`);
 /**
  * A member says that it is alive, and learns which partitions are its own. ARGV: partitions, group, member, for how
  * long (ms), retain, whether it has been a member before, then the partitions and tokens that are surely its own. Gives
- * the other number of partitions, or how many it should give back, partitions and tokens, and the wishes.
+ * the other number of partitions, or how many it should give back, partitions and tokens, the wishes, and 1 when the
+ * group has forgotten the member.
  *
  * When a member comes back to a group that is not there any more, Redis was flushed, and there may be other members who
  * work on what they had: they get it back, and nobody gets anything else until all of them must have stopped.
@@ -138,7 +138,7 @@ for p = 0, count - 1 do
 end
 for i = 1, #own, 2 do trim(KEYS[1] .. ':' .. own[i], now, tonumber(ARGV[5])) end
 if joined == 1 and members > 1 then redis.call('PUBLISH', KEYS[1], 'sync ' .. group) end
-return {math.max(0, mine - fair), own, redis.call('HGETALL', key .. ':wishes')}`);
+return {math.max(0, mine - fair), own, redis.call('HGETALL', key .. ':wishes'), joined == 1 and ARGV[6] == '1' and 1 or 0}`);
 
 const OWNED = `
 local key = KEYS[1] .. ':group:' .. ARGV[1]
@@ -216,8 +216,19 @@ return 1`);
 export const PARK = script(`${OWNED}
 local p, id, lane = ARGV[2], ARGV[4], ARGV[5]
 if not owned(p, ARGV[3]) then return 0 end
-if redis.call('XACK', KEYS[1] .. ':' .. p, ARGV[1], id) == 1 then
-  redis.call('XADD', key .. ':dead:' .. p, '*', 'e', ARGV[6], 'l', lane, 'r', ARGV[7], 'a', ARGV[8], 't', ARGV[9], 'i', id)
+local stream, dead = KEYS[1] .. ':' .. p, key .. ':dead:' .. p
+local open = redis.call('XACK', stream, ARGV[1], id) == 1
+if not open and #redis.call('XRANGE', stream, id, id) == 0 then
+  -- Redis has forgotten it, or this was done before and the answer was lost.
+  open = true
+  for _, letter in ipairs(redis.call('XREVRANGE', dead, '+', '-', 'COUNT', 100)) do
+    for i = 1, #letter[2], 2 do
+      if letter[2][i] == 'i' and letter[2][i + 1] == id then open = false end
+    end
+  end
+end
+if open then
+  redis.call('XADD', dead, '*', 'e', ARGV[6], 'l', lane, 'r', ARGV[7], 'a', ARGV[8], 't', ARGV[9], 'i', id)
   if lane ~= '' then redis.call('HINCRBY', key .. ':parked:' .. p, lane, 1) end
 end
 redis.call('HDEL', key .. ':tries:' .. p, id)
