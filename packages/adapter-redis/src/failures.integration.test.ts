@@ -6,7 +6,7 @@ import { recordingLogger } from "@armature/core/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type FreshRedis, freshRedis, PrivateRedis, severable, withoutRedis } from "./fresh-redis.ts";
 import { type RedisStreams, type RedisStreamsOptions, redisStreams } from "./index.ts";
-import { RedisCommands, type Script } from "./redis-client.ts";
+import { type RedisClient, RedisCommands, type Script } from "./redis-client.ts";
 import { laneOf, partitionOf } from "./stream-event.ts";
 import { COUNT_TRY, FINISH, PARK, SETTLE, TURN } from "./stream-scripts.ts";
 import { testEvent } from "./test-event.ts";
@@ -423,6 +423,34 @@ describe.skipIf(skip)("on Redis Streams", () => {
     await vi.waitFor(async () => expect(await owners()).toEqual([4, 6, 6]), { timeout: 5_000 });
     await members[1]!.close();
     await vi.waitFor(async () => expect(await owners()).toEqual([8, 8]), { timeout: 5_000 });
+  });
+
+  test("events that were given in an answer that was lost come before those behind them", async () => {
+    const { client } = redis;
+    let lost = 0;
+    // Done, and the connection breaks before the answer.
+    const losing: RedisClient = {
+      get isReady() {
+        return client.isReady;
+      },
+      on: (event, listener) => client.on(event, listener),
+      duplicate: () => client.duplicate(),
+      sendCommand: async (args) => {
+        const answer = await client.sendCommand([...args]);
+        if (args[1] !== TURN.sha || !JSON.stringify(answer).includes("order.changed") || lost === 2) return answer;
+        lost += 1;
+        throw new Error("Socket closed unexpectedly");
+      },
+    };
+    const bus = redisStreams({ client: losing, prefix: redis.prefix, ...QUICK, partitions: 1 });
+    open.push(bus);
+    const seen = collector();
+    await bus.subscribe({ group: "g", sources: [SOURCE], handle: seen.handle });
+    await bus.publish(numbered("order/a", 1, 3));
+    await vi.waitFor(() => expect(lost).toBeGreaterThan(0));
+    await bus.publish(numbered("order/a", 4, 6));
+    await seen.until(6);
+    expect([lost, seen.of("order/a")]).toEqual([2, [1, 2, 3, 4, 5, 6]]);
   });
 
   test("a member that Redis has not heard of for too long begins nothing more, and what it had is another's", async () => {

@@ -205,9 +205,9 @@ export class GroupMember {
     try {
       answer = (await this.#run(TURN, args)) as typeof answer;
     } catch (error) {
-      for (const { partition, finished } of asked) {
+      for (const { partition, room, finished } of asked) {
         partition.finished.unshift(...finished);
-        partition.more = true;
+        if (room > 0) partition.missed();
       }
       throw error;
     }
@@ -242,10 +242,7 @@ export class GroupMember {
       this.#deliveries.enqueue(lane);
     }
     if (entries.length / 2 >= room || bytes >= MOST_BYTES) partition.more = true;
-    else if (history) {
-      partition.history = undefined;
-      partition.more = true;
-    }
+    else if (history) partition.caughtUp();
   }
 
   /** What was ours is another's, or nobody's because Redis was flushed. */

@@ -26,8 +26,8 @@ export interface Lane {
 export class OwnedPartition {
   readonly number: number;
   readonly token: string;
-  /** Whoever had it before did not give it back. */
-  readonly inherited: boolean;
+  /** Whoever had it before did not give it back, and its history, which is what that one had in its hands, is not read yet. */
+  inherited: boolean;
   readonly lanes = new Map<string, Lane>();
   /** Finished, and Redis is not told yet. */
   readonly finished: string[] = [];
@@ -35,6 +35,8 @@ export class OwnedPartition {
   readonly parked = new Set<string>();
   /** Behind which entry the history goes on; undefined once it is read. */
   history: string | undefined = "0";
+  /** The entry that was read last. */
+  #last = "0";
   /** Redis may have more than was read. */
   more = true;
   /** It is to be given back: nothing is begun any more. */
@@ -53,6 +55,19 @@ export class OwnedPartition {
     this.inherited = token.endsWith("!");
   }
 
+  /** Redis may have given entries, in an answer that was lost: they are in the history behind what did arrive. */
+  missed(): void {
+    this.history ??= this.#last;
+    this.more = true;
+  }
+
+  /** The history is read to its end. */
+  caughtUp(): void {
+    this.history = undefined;
+    this.inherited = false;
+    this.more = true;
+  }
+
   lane(key: string): Lane {
     let lane = this.lanes.get(key);
     if (lane === undefined) {
@@ -64,6 +79,7 @@ export class OwnedPartition {
 
   hold(entry: Entry, lane: Lane): void {
     lane.waiting.push(entry);
+    this.#last = entry.id;
     this.held += 1;
     this.bytes += entry.json.length;
   }
