@@ -127,7 +127,7 @@ describe("on PGlite", () => {
   }, 60_000);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  test("a tenant, a key, a server: the key works until the server is told to end", { timeout: 60_000 }, async () => {
+  test("a tenant, a key, a server: the key works until the server is told to end", { timeout: 180_000 }, async () => {
     const server = await start(env);
     const me = await callAs(server.origin, ann, "/me");
     expect(me.json).toMatchObject({ tenant: "acme", actor: { type: "user", id: "ann" } });
@@ -166,7 +166,7 @@ describe("on PGlite", () => {
   });
 
   test("a key that sealed none of its secrets, and metrics that cannot be served, end the start", {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async () => {
     const wrong = await run([], { ...env, ARMATURE_KEY: randomBytes(32).toString("base64") });
     expect([wrong.code, wrong.stdout]).toEqual([78, ""]);
@@ -180,7 +180,7 @@ describe("on PGlite", () => {
     );
   });
 
-  test("a tenant is suspended and resumed, and a key is listed and revoked", { timeout: 60_000 }, async () => {
+  test("a tenant is suspended and resumed, and a key is listed and revoked", { timeout: 180_000 }, async () => {
     const says = async (args: readonly string[]) => (await run(args, env)).stdout.trim();
     expect(JSON.parse(await says(["tenant", "show", "acme"]))).toMatchObject({ tenantId: "acme", status: "active" });
     const suspended = await run(["tenant", "suspend", "acme", "--reason", "unpaid"], env);
@@ -197,7 +197,7 @@ describe("on PGlite", () => {
     expect(JSON.parse(await says(["key", "list", "--tenant", "acme", "--service", "ci"])).revokedAt).toBeDefined();
   });
 
-  test("the doctor says what is well, and what to do about what is not", { timeout: 60_000 }, async () => {
+  test("the doctor says what is well, and what to do about what is not", { timeout: 180_000 }, async () => {
     const { code, stdout } = await run(["doctor", "--json"], { ...env, PORT: "0" });
     const { ok, findings } = JSON.parse(stdout);
     expect([code, ok]).toEqual([0, true]);
@@ -211,7 +211,7 @@ describe("on PGlite", () => {
     expect([wrong.code, JSON.parse(wrong.stdout)]).toMatchObject([78, { ok: false, findings: [{ check: "config" }] }]);
   });
 
-  test("a mistake of ours is told in a sentence; its stack is for who asks for it", { timeout: 60_000 }, async () => {
+  test("a mistake of ours is told in a sentence; its stack is for who asks for it", { timeout: 180_000 }, async () => {
     const broken = { ...env, ARMATURE_CONFIG: join(folder, "broken.mjs") };
     await writeFile(broken.ARMATURE_CONFIG, "export const contexts = [{ contract: null, handlers: {} }];");
     const short = await run(["tenant", "show", "acme"], broken);
@@ -220,7 +220,7 @@ describe("on PGlite", () => {
     expect((await run(["tenant", "show", "acme"], { ...broken, LOG_LEVEL: "debug" })).stderr).toMatch(/\n +at /);
   });
 
-  test("a second signal ends the process at once, whatever still runs", { timeout: 60_000 }, async () => {
+  test("a second signal ends the process at once, whatever still runs", { timeout: 180_000 }, async () => {
     const server = await start(env);
     const hanging = callAs(server.origin, ann, "/hang", { method: "POST" });
     const cutOff = expect(hanging).rejects.toThrow();
@@ -232,7 +232,7 @@ describe("on PGlite", () => {
     await cutOff;
   });
 
-  test("an error that nobody catches is logged and ends the process", { timeout: 60_000 }, async () => {
+  test("an error that nobody catches is logged and ends the process", { timeout: 180_000 }, async () => {
     const server = await start(env);
     await callAs(server.origin, ann, "/crash", { method: "POST" }).catch(() => undefined);
     const { code, log } = await server.exit;
@@ -274,7 +274,7 @@ describe.skipIf(await withoutServer())("on PostgreSQL", () => {
   beforeAll(() => onServer(`CREATE DATABASE "${database}"`));
   afterAll(() => onServer(`DROP DATABASE IF EXISTS "${database}" WITH (FORCE)`));
 
-  test("nothing is migrated unasked; after migrate everything works, also twice", { timeout: 60_000 }, async () => {
+  test("nothing is migrated unasked; after migrate everything works, also twice", { timeout: 180_000 }, async () => {
     const early = await run(["tenant", "create", "acme"], env);
     expect([early.code, early.stdout]).toEqual([1, ""]);
     expect(early.stderr).toContain("Run armature-server migrate.");
@@ -309,7 +309,7 @@ describe.skipIf(await withoutServer())("on PostgreSQL", () => {
     expect((await server.exit).code).toBe(0);
   });
 
-  test("a database that cannot be reached leaves the server up and not ready", { timeout: 60_000 }, async () => {
+  test("a database that cannot be reached leaves the server up and not ready", { timeout: 180_000 }, async () => {
     const server = await start({ ARMATURE_KEY, DATABASE_URL: "postgres://canary:hunter2@127.0.0.1:1/nowhere" });
     await server.logged("Not ready yet");
     expect((await callAs(server.origin, "", "/health", { key: null })).status).toBe(200);
