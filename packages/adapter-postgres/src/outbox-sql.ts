@@ -6,6 +6,11 @@ import { storedEvent } from "./query-sql.ts";
 /** Before every position that there can be, as text. */
 export const FIRST = "-9223372036854775808";
 
+// Asked once for the whole page, in the same statement, so of the same moment. Mostly there is none.
+function ifAny(table: string, list: string, type = "text"): string {
+  return `CASE WHEN (SELECT EXISTS (SELECT FROM ${table})) THEN ${list} ELSE ARRAY[]::${type}[] END`;
+}
+
 /** What the relay's role does in a context, over all tenants. */
 export function relayFunctions(context: string): readonly FunctionText[] {
   const schema = contextSchema(context);
@@ -49,18 +54,28 @@ BEGIN
         'event', event.body,
         'done', ARRAY(
           SELECT handled.consumer FROM armature.inbox AS handled
-            WHERE handled.tenant = entry.tenant AND handled.message_id = entry.message_id
-          UNION
+            WHERE handled.tenant = entry.tenant AND handled.message_id = entry.message_id)
+          || ${ifAny(
+            `${schema}.dead_letters`,
+            `ARRAY(
           SELECT letter.consumer FROM ${schema}.dead_letters AS letter
-            WHERE letter.tenant = entry.tenant AND letter.message_id = entry.message_id),
-        'parked', ARRAY(
+            WHERE letter.tenant = entry.tenant AND letter.message_id = entry.message_id)`,
+          )},
+        'parked', ${ifAny(
+          `${schema}.dead_letters`,
+          `ARRAY(
           SELECT DISTINCT letter.consumer FROM ${schema}.dead_letters AS letter
             WHERE letter.tenant = entry.tenant AND letter.aggregate_type = event.aggregate_type
-              AND letter.aggregate_id = event.aggregate_id),
-        'failures', ARRAY(
+              AND letter.aggregate_id = event.aggregate_id)`,
+        )},
+        'failures', ${ifAny(
+          `${schema}.failures`,
+          `ARRAY(
           SELECT json_build_object('consumer', failed.consumer, 'attempts', failed.attempts, 'nextAt', failed.next_at)
             FROM ${schema}.failures AS failed
-            WHERE failed.tenant = entry.tenant AND failed.position = entry.position)) ORDER BY entry.position), '[]')::text
+            WHERE failed.tenant = entry.tenant AND failed.position = entry.position)`,
+          "json",
+        )}) ORDER BY entry.position), '[]')::text
     INTO answer
     FROM unnest(p_partitions, p_after) AS cursor (partition, after)
       CROSS JOIN LATERAL (
