@@ -69,7 +69,7 @@ interface CommitCall {
 /** Characters of a commit that may share its transaction with others. */
 const MOST_SHARED = 65_536;
 
-/** Whether it holds one row that others may want, and is soon done. */
+/** Whether it changes one aggregate and nothing else that others may hold, and is soon done. */
 function mayShare({ parts, json }: CommitCall): boolean {
   const [part] = parts;
   if (part?.only === undefined || parts.length > 1 || json.length > MOST_SHARED) return false;

@@ -226,7 +226,6 @@ export class Relay {
         if (read.length > 0) this.#ahead.reached({ claim, after: read.at(-1)!.position });
         return more ? [{ claim, after: read.at(-1)!.position }] : [];
       });
-      if (busDown) cursors = this.#pastRead(cursors);
     }
     return found;
   }
