@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { VersionConflict } from "../kernel/errors.ts";
 import type { EventLog } from "../kernel/event-log.ts";
+import type { Executions, JournalEntry, StoredExecution } from "../kernel/executions.ts";
 import { compareText } from "../kernel/index-value.ts";
 import type { DeadLetter, DeadLetterQuery, Outbox } from "../kernel/outbox.ts";
 import type { ProjectionStore } from "../kernel/projection-store.ts";
@@ -31,6 +32,7 @@ import type {
 import type { ScheduledQuery, Timer, Timers } from "../kernel/timers.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { foundPage } from "./found-page.ts";
+import { InMemoryExecutions } from "./in-memory-executions.ts";
 import { InMemoryLetters } from "./in-memory-letters.ts";
 import { InMemoryLog } from "./in-memory-log.ts";
 import { InMemoryOutbox } from "./in-memory-outbox.ts";
@@ -52,6 +54,8 @@ export class InMemoryStore implements Store {
   readonly #letters = new InMemoryLetters(this.#tables, () => this.#clock.now());
   readonly #timers = new InMemoryTimers(this.#tables);
   readonly timers: Timers = this.#timers;
+  readonly #executions = new InMemoryExecutions(this.#tables, () => this.#clock.now());
+  readonly executions: Executions = this.#executions;
   readonly log: EventLog = new InMemoryLog(this.#tables);
   readonly projections: ProjectionStore = new InMemoryProjections(this.#tables);
   readonly records: Records = new InMemoryRecords(this.#tables);
@@ -123,6 +127,10 @@ export class InMemoryStore implements Store {
       for (const change of part.timers ?? [])
         if (!this.#timers.has(part.context, tenant, change))
           throw new VersionConflict({ type: "timer", id: change.step === "set" ? change.timer.key : change.key });
+
+    for (const { part } of parts)
+      for (const change of part.executions ?? [])
+        if (!this.#executions.may({ tenant, context: part.context }, change)) return { status: "execution-lost" };
 
     for (const { part, tables } of parts) this.#write(tenant, part, tables);
     return { status: "committed" };
@@ -197,6 +205,17 @@ export class InMemoryStore implements Store {
     return this.#timers.list(tenant, query);
   }
 
+  async execution(scope: Scope, id: string): Promise<StoredExecution | undefined> {
+    return this.#executions.execution(scope, id);
+  }
+
+  async journal(
+    scope: Scope,
+    query: { readonly id: string; readonly limit: number; readonly after?: string | undefined },
+  ): Promise<Page<JournalEntry>> {
+    return this.#executions.journal(scope, query);
+  }
+
   async prune(context: string, query: PruneQuery): Promise<number> {
     return prune(this.#tables, context, query, this.#clock.now());
   }
@@ -224,6 +243,7 @@ export class InMemoryStore implements Store {
     for (const command of part.messages) enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(command) });
     for (const change of part.timers ?? []) this.#timers.change(part.context, tenant, change);
     for (const change of part.letters ?? []) this.#letters.change({ tenant, context: part.context }, change);
+    for (const change of part.executions ?? []) this.#executions.change({ tenant, context: part.context }, change);
     for (const row of part.audit)
       upsert(tables.audit, tenant, () => new SortedRows<AuditRow>((each) => each.id)).set(jsonCopy(row));
     if (part.idempotency !== undefined) {

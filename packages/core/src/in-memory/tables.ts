@@ -1,3 +1,11 @@
+import type {
+  ActivityAttempts,
+  ExecutionEnd,
+  ExecutionStatus,
+  JournalEntry,
+  NewExecution,
+  Signal,
+} from "../kernel/executions.ts";
 import { type DeadLetter, headOf, type Message, PARTITIONS } from "../kernel/outbox.ts";
 import type { Json, JsonObject } from "../kernel/schema.ts";
 import type { AggregateRef, AuditRow, Counter, IdempotencyRecord, StoredEvent, StoredRecord } from "../kernel/store.ts";
@@ -50,6 +58,22 @@ export interface InboxRow {
   readonly handledAt: number;
 }
 
+export interface ExecutionRow {
+  readonly tenant: string;
+  readonly execution: NewExecution;
+  status: ExecutionStatus;
+  /** Absent: it waits for a signal, or has ended. */
+  dueAt: number | undefined;
+  worker: string | undefined;
+  fence: number;
+  takes: number;
+  readonly journal: JournalEntry[];
+  attempts: Readonly<Record<string, ActivityAttempts>>;
+  readonly signals: Signal[];
+  end: ExecutionEnd | undefined;
+  endedAt: number | undefined;
+}
+
 export interface PartitionClaim {
   member: string;
   fence: number;
@@ -75,6 +99,10 @@ export class ContextTables {
   readonly projections = new Map<string, ProjectionTable>();
   /** By tenant and key. */
   readonly timers = new Map<string, Timer>();
+  /** By tenant and id. */
+  readonly executions = new Map<string, ExecutionRow>();
+  /** Until when each worker of executions counts as alive. */
+  readonly workers = new Map<string, number>();
   /** By partition, then by position in that order. */
   readonly outbox: readonly Map<number, OutboxRow>[] = Array.from({ length: PARTITIONS }, () => new Map());
   readonly claims: PartitionClaim[] = Array.from({ length: PARTITIONS }, () => ({ member: "", fence: 0, until: 0 }));

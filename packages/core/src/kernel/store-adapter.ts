@@ -42,6 +42,8 @@ export type TransactionStore = Pick<
   | "row"
   | "scheduled"
   | "deadLetters"
+  | "execution"
+  | "journal"
 >;
 
 /** What became of a transaction. */

@@ -1,6 +1,7 @@
 import type { Instant } from "./clock.ts";
 import type { ErrorRecord } from "./errors.ts";
 import type { EventLog } from "./event-log.ts";
+import type { ExecutionChange, ExecutionReads, Executions } from "./executions.ts";
 import type { DeadLetter, DeadLetterQuery, LetterChange, Outbox } from "./outbox.ts";
 import type { Page } from "./paging.ts";
 import type { Actor, Party } from "./principal.ts";
@@ -24,7 +25,7 @@ export type { StoredEvent } from "./stored-event.ts";
  *
  * All data that crosses it is JSON without NUL characters or lone surrogates: the runtime has checked that.
  */
-export interface Store extends Retention {
+export interface Store extends Retention, ExecutionReads {
   /** Creates or upgrades what the contexts need; without effect when nothing is missing. Safe to run concurrently. */
   migrate(contexts: readonly StoredContext[]): Promise<void>;
 
@@ -70,6 +71,9 @@ export interface Store extends Retention {
 
   /** Moves delayed and recurring commands to the outbox when they are due. For the runtime only: it sees every tenant. */
   readonly timers: Timers;
+
+  /** Durable executions and their journals. For the runtime only: it sees every tenant. */
+  readonly executions: Executions;
 
   /** Events and sent commands that wait to be published. For the relay only: it sees every tenant. */
   readonly outbox: Outbox;
@@ -160,6 +164,8 @@ export interface CommitPart {
   /** Delayed and recurring commands, at most one change of each key. */
   readonly timers?: readonly TimerChange[] | undefined;
   readonly letters?: readonly LetterChange[] | undefined;
+  /** Executions of this context. */
+  readonly executions?: readonly ExecutionChange[] | undefined;
 }
 
 /** Whole numbers under a key of at most 512 characters: what is added, or what it has come to. */
@@ -198,7 +204,9 @@ export type CommitResult =
   /** The idempotency key holds another record: nothing was written. */
   | { readonly status: "key-taken"; readonly record: IdempotencyRecord }
   /** The consumer has handled this message before: nothing was written. */
-  | { readonly status: "handled-before" };
+  | { readonly status: "handled-before" }
+  /** What was to be written of an execution comes from a worker that does not hold it any more: nothing was written. */
+  | { readonly status: "execution-lost" };
 
 export interface EventQuery {
   readonly contexts: readonly string[];

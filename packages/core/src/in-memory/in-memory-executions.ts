@@ -1,0 +1,204 @@
+import type {
+  ExecutionChange,
+  ExecutionReads,
+  Executions,
+  ExecutionWrite,
+  JournalEntry,
+  ServedDefinition,
+  Signal,
+  StoredExecution,
+  TakenExecution,
+  TakenExecutions,
+  TakeRequest,
+} from "../kernel/executions.ts";
+import type { Page } from "../kernel/paging.ts";
+import type { Scope } from "../kernel/scope.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { type ContextTables, type ExecutionRow, jsonCopy, keyOf, type Tables } from "./tables.ts";
+
+/** Durable executions, their journals and signals. */
+export class InMemoryExecutions implements Executions, ExecutionReads {
+  readonly #tables: Tables;
+  readonly #now: () => number;
+
+  constructor(tables: Tables, now: () => number) {
+    this.#tables = tables;
+    this.#now = now;
+  }
+
+  async take(context: string, { worker, ttlMs, now, limit, definitions }: TakeRequest): Promise<TakenExecutions> {
+    const tables = this.#tables.context(context);
+    tables.workers.set(worker, this.#now() + ttlMs);
+    for (const [name, until] of tables.workers) if (until < this.#now()) letGo(tables, name);
+    const rows = [...tables.executions.values()].filter((row) => row.status === "running");
+    const signaled = rows
+      .filter((row) => row.worker === worker && row.signals.length > 0)
+      .map(({ tenant, execution, signals }) => ({ tenant, id: execution.id, signals: signals.length }));
+    const served = rows.filter((row) => row.worker === undefined && isServed(row, definitions));
+    const due = served.filter(({ dueAt }) => dueAt !== undefined && dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!);
+    const executions: TakenExecution[] = [];
+    for (const row of due) {
+      if (executions.length >= limit) break;
+      if (!hasRoom(rows, row, definitions)) continue;
+      row.worker = worker;
+      row.fence += 1;
+      row.takes += 1;
+      executions.push(jsonCopy(toTaken(row)));
+    }
+    const later = served.flatMap(({ dueAt }) => (dueAt !== undefined && dueAt > now ? [dueAt] : []));
+    return { executions, signaled, nextAt: later.length === 0 ? undefined : Math.min(...later) };
+  }
+
+  async leave(context: string, worker: string): Promise<void> {
+    letGo(this.#tables.context(context), worker);
+  }
+
+  async signals({ tenant, context }: Scope, id: string): Promise<readonly Signal[]> {
+    return jsonCopy(this.#tables.context(context).executions.get(keyOf(tenant, id))?.signals ?? []);
+  }
+
+  async write(context: string, writes: readonly ExecutionWrite[]): Promise<readonly ("written" | "lost")[]> {
+    const tables = this.#tables.context(context);
+    return writes.map((write) => {
+      const row = tables.executions.get(keyOf(write.tenant, write.id));
+      if (row === undefined || !isHolder(row, write)) return "lost";
+      apply(row, jsonCopy(write));
+      return "written";
+    });
+  }
+
+  async prune(context: string, query: { readonly now: number; readonly olderThanMs: number; readonly limit: number }) {
+    const { executions } = this.#tables.context(context);
+    let removed = 0;
+    for (const [place, { endedAt }] of executions) {
+      if (removed === query.limit) break;
+      if (endedAt === undefined || endedAt > query.now - query.olderThanMs) continue;
+      executions.delete(place);
+      removed += 1;
+    }
+    return removed;
+  }
+
+  async execution({ tenant, context }: Scope, id: string): Promise<StoredExecution | undefined> {
+    const row = this.#tables.context(context).executions.get(keyOf(tenant, id));
+    if (row === undefined) return undefined;
+    const { definition, version, startedAt } = row.execution;
+    const { status, endedAt, worker, dueAt, end, attempts, journal } = row;
+    const held = worker !== undefined;
+    return jsonCopy({
+      id,
+      definition,
+      version,
+      startedAt,
+      status,
+      endedAt,
+      held,
+      dueAt,
+      end,
+      attempts,
+      length: journal.length,
+    });
+  }
+
+  async journal(
+    { tenant, context }: Scope,
+    { id, limit, after }: { readonly id: string; readonly limit: number; readonly after?: string | undefined },
+  ): Promise<Page<JournalEntry>> {
+    const listing = keyOf("journal", id);
+    const from = after === undefined ? 0 : Number(decodeCursor(listing, 1, after)[0]);
+    const journal = this.#tables.context(context).executions.get(keyOf(tenant, id))?.journal ?? [];
+    const items = jsonCopy(journal.slice(from, from + limit));
+    const next = from + limit < journal.length ? encodeCursor(listing, [String(from + limit)]) : undefined;
+    return next === undefined ? { items } : { items, next };
+  }
+
+  /** Whether a commit may do this: all is checked before anything is written. */
+  may({ tenant, context }: Scope, change: ExecutionChange): boolean {
+    if (change.step !== "write") return true;
+    const row = this.#tables.context(context).executions.get(keyOf(tenant, change.write.id));
+    return row !== undefined && isHolder(row, change.write);
+  }
+
+  change({ tenant, context }: Scope, given: ExecutionChange): void {
+    const { executions } = this.#tables.context(context);
+    const change = jsonCopy(given);
+    if (change.step === "start") {
+      const { execution } = change;
+      const place = keyOf(tenant, execution.id);
+      if (!executions.has(place)) executions.set(place, newRow(tenant, execution));
+      return;
+    }
+    const row = executions.get(keyOf(tenant, change.step === "write" ? change.write.id : change.id));
+    if (row === undefined) return;
+    if (change.step === "write") apply(row, change.write);
+    else if (change.step === "signal") {
+      if (row.status !== "running" || row.signals.some(({ name }) => name === change.signal.name)) return;
+      row.signals.push(change.signal);
+      if (row.worker === undefined) row.dueAt = 0;
+    } else if (row.end !== undefined && row.end.status === "failed" && row.end.retryFrom !== undefined) {
+      row.journal.length = row.end.retryFrom;
+      Object.assign(row, { status: "running", end: undefined, endedAt: undefined, dueAt: change.at, takes: 0 });
+      row.attempts = {};
+    }
+  }
+}
+
+function newRow(tenant: string, execution: ExecutionRow["execution"]): ExecutionRow {
+  return {
+    tenant,
+    execution,
+    status: "running",
+    dueAt: execution.startedAt,
+    worker: undefined,
+    fence: 0,
+    takes: 0,
+    journal: [],
+    attempts: {},
+    signals: [],
+    end: undefined,
+    endedAt: undefined,
+  };
+}
+
+function toTaken({ tenant, execution, fence, takes, journal, attempts, signals }: ExecutionRow): TakenExecution {
+  return { ...execution, tenant, fence, takes, journal, attempts, signals };
+}
+
+function isHolder(row: ExecutionRow, { fence }: Pick<ExecutionWrite, "fence">): boolean {
+  return row.status === "running" && row.worker !== undefined && row.fence === fence;
+}
+
+function apply(row: ExecutionRow, { length, entries, attempts, then }: Omit<ExecutionWrite, "tenant">): void {
+  if (row.journal.length !== length)
+    throw new Error(`The journal of "${row.execution.id}" has ${row.journal.length} entries, not ${length}.`);
+  row.journal.push(...entries);
+  row.takes = 0;
+  if (attempts !== undefined) row.attempts = attempts;
+  if (then === undefined) return;
+  row.worker = undefined;
+  if (then.type === "wait") row.dueAt = row.signals.length > then.seen ? 0 : then.dueAt;
+  else Object.assign(row, { status: then.end.status, end: then.end, endedAt: then.at, dueAt: undefined, attempts: {} });
+}
+
+function letGo(tables: ContextTables, worker: string): void {
+  tables.workers.delete(worker);
+  for (const row of tables.executions.values()) if (row.worker === worker) row.worker = undefined;
+}
+
+function isServed({ execution: { definition, version } }: ExecutionRow, served: readonly ServedDefinition[]): boolean {
+  return served.some(({ name, versions }) => name === definition && versions.includes(version));
+}
+
+function hasRoom(
+  all: readonly ExecutionRow[],
+  { tenant, execution }: ExecutionRow,
+  served: readonly ServedDefinition[],
+) {
+  const { definition } = execution;
+  const { concurrency, concurrencyPerTenant } = served.find(({ name }) => name === definition)!;
+  const held = all.filter((row) => row.worker !== undefined && row.execution.definition === definition);
+  return (
+    held.length < (concurrency ?? Number.POSITIVE_INFINITY) &&
+    held.filter((row) => row.tenant === tenant).length < (concurrencyPerTenant ?? Number.POSITIVE_INFINITY)
+  );
+}
