@@ -10,11 +10,13 @@ import {
   type StreamItem,
 } from "./contract.ts";
 import type { EventDefinition, ReceivedEvent } from "./event.ts";
+import type { ExecutionDefinition } from "./execution.ts";
+import type { JournalEntry, StoredExecution } from "./executions.ts";
 import type { IndexValue } from "./index-value.ts";
 import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import { type ProjectionDefinition, type ProjectionRow, projectionSources } from "./projection.ts";
-import { assertJsonOnly } from "./schema.ts";
+import { assertJsonOnly, type Json } from "./schema.ts";
 import type { Counter, CounterQuery, Page } from "./store.ts";
 import type { Delay, RecurrenceOptions } from "./timers.ts";
 
@@ -115,8 +117,38 @@ interface Reads {
   counters(query: CounterQuery): Promise<Page<Counter>>;
 }
 
+/** Durable executions of this context, as queries see them. */
+export interface ExecutionQueries {
+  get(id: string): Promise<StoredExecution | undefined>;
+  /** What has happened to one, in its order, a page at a time. */
+  history(
+    id: string,
+    options?: { readonly limit?: number | undefined; readonly after?: string | undefined },
+  ): Promise<Page<JournalEntry>>;
+}
+
+/** Durable executions of this context: what a command does with them is part of its commit. */
+export interface ExecutionCommands {
+  /**
+   * Begins an execution as the same principal. Without effect when there is one with this id.
+   *
+   * @param id its name in the tenant and this context: 1 to 200 letters, digits and `.` `_` `:` `~` `-`
+   */
+  start(definition: Pick<ExecutionDefinition, "name" | "version">, id: string, input: Json): void;
+  /**
+   * Tells an execution something that it waits for, or will. The first signal of a name wins; one to an execution that
+   * does not exist or has ended is without effect.
+   */
+  signal(id: string, name: string, payload?: Json): void;
+  /** Asks an execution to end. What it has done is undone as far as it says how. */
+  cancel(id: string, reason: string): void;
+  /** One that has failed goes on from before what made it fail, unless it was undone. */
+  retry(id: string): void;
+}
+
 /** A query reads. */
 export interface QueryContext<C extends Contract, D> extends CallContext, Reads {
+  readonly executions: ExecutionQueries;
   use<const X extends Contract>(contract: X & Declared<X, C, D>): Reach<X, C, "query">;
 }
 
@@ -130,6 +162,7 @@ export interface StreamContext<C extends Contract, D> extends QueryContext<C, D>
 
 /** A command changes aggregates; all its changes are one commit. */
 export interface CommandContext<C extends Contract, D> extends CallContext, Reads {
+  readonly executions: ExecutionCommands;
   /** Makes a new aggregate part of the commit. */
   add<A extends AggregateRoot>(aggregate: A): A;
   /** `con_01k…` */
@@ -240,6 +273,7 @@ export interface ContextDefinition<C extends Contract = Contract> {
   readonly handlers: Readonly<Record<string, (input: any, ctx: any) => any>>;
   readonly subscriptions: readonly Subscription[];
   readonly projections: readonly ProjectionDefinition[];
+  readonly executions: readonly ExecutionDefinition[];
 }
 
 /** The contracts whose events a context may hear: its own, and those that it depends on. */
@@ -268,6 +302,8 @@ export function defineContext<
     readonly subscriptions?: (on: On<C, D>) => readonly Subscription[];
     /** Read models of events of this context and of those in `dependsOn`; queries and streams read them. */
     readonly projections?: readonly ProjectionDefinition[];
+    /** What its commands may start as durable executions. */
+    readonly executions?: readonly ExecutionDefinition[];
   },
 ): ContextDefinition<C> {
   const handlers = options.handlers as unknown as ContextDefinition["handlers"];
@@ -289,6 +325,13 @@ export function defineContext<
     if (projections.findIndex(({ name }) => name === projection.name) !== at)
       throw new TypeError(`The context "${contract.name}" has two projections "${projection.name}".`);
   }
+  const executions = options.executions ?? [];
+  for (const [at, { name, version, ended }] of executions.entries()) {
+    if (executions.findIndex((other) => other.name === name && other.version === version) !== at)
+      throw new TypeError(`The context "${contract.name}" has two definitions "${name}" of version ${version}.`);
+    if (ended !== undefined && contract.operations[ended]?.kind !== "command")
+      throw new TypeError(`"${contract.name}.${ended}", which is to hear how "${name}" ends, is no command.`);
+  }
   return Object.freeze({
     contract,
     dependsOn,
@@ -296,5 +339,6 @@ export function defineContext<
     handlers,
     subscriptions: options.subscriptions?.(on) ?? [],
     projections,
+    executions,
   });
 }

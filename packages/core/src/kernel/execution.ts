@@ -125,6 +125,14 @@ export class ExecutionDiverged extends defineError("execution.diverged", {
     `The journal has ${recorded} at position ${position}, where the definition asks for ${asked}. A definition must not change under executions that are under way: give the new one a new version.`,
 }) {}
 
+/** A definition waits for something that is not of its context. */
+export class ExecutionStuck extends defineError("execution.stuck", {
+  kind: "internal",
+  details: z.object({}),
+  message: () =>
+    "The definition waits for something that did not come from its context: after a restart it could not be found again. Do it in an activity.",
+}) {}
+
 /** An execution has brought down, or was taken from, too many workers in a row. */
 export class ExecutionKeepsCrashing extends defineError("execution.keeps_crashing", {
   kind: "internal",
@@ -132,11 +140,11 @@ export class ExecutionKeepsCrashing extends defineError("execution.keeps_crashin
   message: ({ takes }) => `The execution was begun again ${takes} times, and nothing came of it.`,
 }) {}
 
-/** A definition asked for something that it has not declared, or that cannot be written down. */
-export class ActivityRefused extends defineError("execution.activity_refused", {
-  kind: "invalid",
-  details: z.object({ activity: z.string(), reason: z.string() }),
-  message: ({ activity, reason }) => `The activity "${activity}" was refused: ${reason}`,
+/** What was to be written of an execution comes from a worker that does not hold it any more. */
+export class ExecutionLost extends defineError("execution.lost", {
+  kind: "conflict",
+  details: z.object({}),
+  message: () => "Another worker holds the execution by now: nothing was changed.",
 }) {}
 
 /** An attempt of an activity took too long, or did not say that it was at work. */

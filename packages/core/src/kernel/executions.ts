@@ -72,7 +72,7 @@ export interface ExecutionWrite {
   readonly tenant: string;
   readonly id: string;
   readonly fence: number;
-  /** How many entries the journal has without these. */
+  /** How many entries the journal has without these; of no matter when there are none. */
   readonly length: number;
   readonly entries: readonly JournalEntry[];
   /** By position, of all activities under way; absent: as before. */

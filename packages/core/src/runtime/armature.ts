@@ -23,6 +23,7 @@ import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionClient } from "../kernel/store-adapter.ts";
+import type { ExecutionOptions } from "./executions/worker-settings.ts";
 import type { ProjectionOptions } from "./projection-runner.ts";
 import type { RelayOptions } from "./relay-settings.ts";
 import type { RetentionOptions } from "./retention-loop.ts";
@@ -71,6 +72,8 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly relay?: RelayOptions | false;
   /** `false`: this process keeps no projections up to date (another one does). */
   readonly projections?: ProjectionOptions | false;
+  /** How this process works on durable executions. `false`: not at all (another one does). */
+  readonly executions?: ExecutionOptions | false;
   /**
    * How long it is remembered what calls with an idempotency key came to. `false`: this process forgets nothing, as is
    * the default where `relay` is `false`.
@@ -179,7 +182,8 @@ export interface Armature<X extends readonly ContextDefinition[] = readonly Cont
   on<K extends keyof LifecycleEvents>(type: K, listener: (event: LifecycleEvents[K]) => void): () => void;
   /**
    * Resolves when the outbox of every context is empty, or holds only what waits to be tried again, and every projection
-   * that is neither paused nor stopped has applied what was committed.
+   * that is neither paused nor stopped has applied what was committed, and every durable execution waits for its time, for
+   * a signal, or has ended.
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
   /** Ends the relay and closes what was opened here. Calls under way are waited for. */

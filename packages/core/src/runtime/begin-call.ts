@@ -50,6 +50,7 @@ export function beginCall(
     expectedVersion,
     after,
     from,
+    join: request.join,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Ids } from "../kernel/ids.ts";
 import type { Principal } from "../kernel/principal.ts";
+import type { Join } from "./call.ts";
 import { CallCounts } from "./call-counts.ts";
 import type { Patience } from "./patience.ts";
 import { continueTrace, type Trace } from "./trace.ts";
@@ -26,6 +27,7 @@ interface Fixed {
   readonly expectedVersion: number | undefined;
   readonly after: string | undefined;
   readonly from: string | undefined;
+  readonly join: Join | undefined;
 }
 
 /** What is fixed for one call. What a query seldom needs, such as ids, is made when it is asked for. */
@@ -43,6 +45,8 @@ export class CallInfo {
   readonly after: string | undefined;
   /** Context that calls its own operation: it may call internal ones. */
   readonly from: string | undefined;
+  /** What joins its commit. */
+  readonly join: Join | undefined;
   readonly #ids: Ids;
   readonly #identity: Identity;
   #counts: CallCounts | undefined;
@@ -59,6 +63,7 @@ export class CallInfo {
     this.expectedVersion = fixed.expectedVersion;
     this.after = fixed.after;
     this.from = fixed.from;
+    this.join = fixed.join;
   }
 
   get id(): string {
@@ -90,11 +95,11 @@ export class CallInfo {
   }
 
   /** The same call under other conditions. */
-  with(changes: Partial<Pick<Fixed, "deadline" | "expectedVersion" | "from">>): CallInfo {
+  with(changes: Partial<Pick<Fixed, "deadline" | "expectedVersion" | "from" | "join">>): CallInfo {
     const { principal, startedAt, deadline, timed, patience, idempotencyKey, expectedVersion, after, from } = this;
     return new CallInfo({
       ...{ ids: this.#ids, identity: this.#identity, principal, startedAt, deadline, timed, patience },
-      ...{ idempotencyKey, expectedVersion, after, from },
+      ...{ idempotencyKey, expectedVersion, after, from, join: this.join },
       ...changes,
     });
   }

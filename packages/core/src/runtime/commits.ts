@@ -65,6 +65,7 @@ export class Commits {
         tenant,
         contexts: commit.parts.map((part) => part.context),
         ...earliestDue(commit.parts),
+        ...executionsOf(commit.parts),
       });
     return result;
   }
@@ -75,4 +76,10 @@ function earliestDue(parts: readonly CommitPart[]): { readonly dueAt?: number } 
     timers.flatMap((change) => (change.step === "set" ? [change.timer.dueAt] : [])),
   );
   return set.length === 0 ? {} : { dueAt: Math.min(...set) };
+}
+
+/** Contexts whose executions have something new to hear of. */
+function executionsOf(parts: readonly CommitPart[]): { readonly executions?: readonly string[] } {
+  const told = parts.filter(({ executions = [] }) => executions.some(({ step }) => step !== "write"));
+  return told.length === 0 ? {} : { executions: told.map(({ context }) => context) };
 }

@@ -8,6 +8,7 @@ import type { Counter, CounterQuery, Page, StoredAggregate } from "../kernel/sto
 import { type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
 import { declared, isAtomic } from "./declared.ts";
+import { executionCommands, executionQueries } from "./executions/execution-handles.ts";
 import { everyPage, toFindQuery } from "./find-query.ts";
 import { saysNothingHappened } from "./idempotency.ts";
 import { madeWhenUsed } from "./made-when-used.ts";
@@ -45,7 +46,7 @@ type Reads = QueryContext<Contract, Dependency>;
 const Reading = madeWhenUsed<Reads>({
   ...{ principal: true, tenant: true, now: true, signal: true, log: true, can: true, require: true },
   ...{ callId: true, traceId: true, traceparent: true, correlationId: true },
-  ...{ load: true, tryLoad: true, find: true, findAll: true, counters: true, use: true },
+  ...{ load: true, tryLoad: true, find: true, findAll: true, counters: true, use: true, executions: true },
 });
 
 /** Builds the `ctx` of each kind of operation, with no more on it than the kind may use. */
@@ -89,6 +90,7 @@ export class HandlerContexts {
       random: (bytes: number) => ids.random(bytes),
       use: this.#use(target, call, ["query"], { work }),
       ...sending(ids, target, call, work),
+      executions: executionCommands(target.context, call, work),
       [WORK]: work,
     };
   }
@@ -143,6 +145,7 @@ export class HandlerContexts {
       ...this.#common(target, call),
       load: orNotFound(tryLoad),
       ...this.#finding(target, call, tryLoad, (type, stored) => restoreAggregate(new type(stored.id), stored)),
+      executions: executionQueries(this.#ports.store, target, call),
       use: this.#use(target, call, ["query"]) as Reads["use"],
     };
   }

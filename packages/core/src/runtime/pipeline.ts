@@ -11,6 +11,7 @@ import {
   NotFound,
 } from "../kernel/errors.ts";
 import { readEvent } from "../kernel/event.ts";
+import { ExecutionLost } from "../kernel/execution.ts";
 import { parse } from "../kernel/parse.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { type JsonObject, tryParse } from "../kernel/schema.ts";
@@ -162,7 +163,7 @@ export class Pipeline implements Calls {
   /** Runs a command as part of another one's commit. */
   async join(id: string, input: unknown, outer: CallInfo, work: UnitOfWork): Promise<unknown> {
     const target = this.#find(id, { principal: outer.principal }, ["command"]);
-    const call = outer.with({ from: undefined, expectedVersion: undefined });
+    const call = outer.with({ from: undefined, expectedVersion: undefined, join: undefined });
     const seen: { input: unknown } = { input: undefined };
     try {
       const args = this.#validated(target, input, call);
@@ -289,6 +290,7 @@ export class Pipeline implements Calls {
         work.expect(context, targetId(target, call.principal.tenant, args as JsonObject), call.expectedVersion);
       output = this.#output(target, await target.handle(args, this.#contexts.command(target, call, work)));
       work.audit(this.#audit.succeeded(target, call, args));
+      if (call.join !== undefined) work.join(call.join(output));
       if (record !== undefined)
         work.idempotency(context, {
           ...record,
@@ -299,6 +301,7 @@ export class Pipeline implements Calls {
         });
     });
     if (result.status === "key-taken") return this.#replayCommand(result.record, target, key!, record!.inputHash);
+    if (result.status === "execution-lost") throw new ExecutionLost({});
     return output;
   }
 

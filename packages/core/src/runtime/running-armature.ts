@@ -13,6 +13,8 @@ import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } 
 import type { BackgroundWork } from "./background-work.ts";
 import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
+import { ExecutionWorker } from "./executions/execution-worker.ts";
+import { workerSettings } from "./executions/worker-settings.ts";
 import type { Calls } from "./handler-context.ts";
 import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
 import { LeasedLoop } from "./leased-loop.ts";
@@ -94,7 +96,9 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
           pollMs: settings.pollMs,
           fired: (context) => nudgeRelays([context]),
         });
-  const loops: readonly (TimerLoop | Relay | LeasedLoop)[] = [
+  const workers = workersOf(parts);
+  const loops: readonly (TimerLoop | Relay | LeasedLoop | ExecutionWorker)[] = [
+    ...workers.values(),
     ...(timers === undefined ? [] : [timers]),
     ...relays,
     ...followers.map(({ loop }) => loop),
@@ -108,15 +112,17 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   const nudgeFollowers = (changed: readonly string[]) => {
     for (const { runner, loop } of followers) if (changed.some((name) => runner.sources.has(name))) loop.nudge();
   };
-  ports.lifecycle.on("committed", ({ contexts: changed, dueAt }) => {
+  ports.lifecycle.on("committed", ({ contexts: changed, dueAt, executions }) => {
     nudgeRelays(changed);
     nudgeFollowers(changed);
+    for (const name of executions ?? []) workers.get(name)?.nudge();
     if (dueAt !== undefined) timers?.nudge(dueAt);
   });
   // What other processes tell of is news for whoever works on it here.
   if (loops.length > 0)
     signals.hear((name) => {
       nudge.get(name)?.nudge();
+      workers.get(name)?.nudge();
       nudgeFollowers([name]);
     });
   for (const loop of loops) loop.start();
@@ -231,6 +237,24 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     [Symbol.asyncDispose]: () => app.close(),
   };
   return app;
+}
+
+/** Workers by context, for those that have durable executions. */
+function workersOf({ options, ports, pipeline, contexts }: Parts): ReadonlyMap<string, ExecutionWorker> {
+  if (options.executions === false) return new Map();
+  const commands = new Set(
+    contexts.flatMap(({ contract }) =>
+      Object.entries(contract.operations).flatMap(([name, { kind }]) =>
+        kind === "command" ? [`${contract.name}.${name}`] : [],
+      ),
+    ),
+  );
+  const settings = workerSettings(options.executions ?? {}, (operation) => commands.has(operation));
+  return new Map(
+    contexts
+      .filter(({ executions }) => executions.length > 0)
+      .map((context) => [context.contract.name, new ExecutionWorker(context, ports, pipeline, settings)]),
+  );
 }
 
 // They share what may go on at the same time.

@@ -15,6 +15,8 @@ export type LifecycleEvents = {
     readonly contexts: readonly string[];
     /** When the earliest command is due that it has scheduled, in milliseconds since 1970. */
     readonly dueAt?: number;
+    /** Contexts of which it has started or signaled executions. */
+    readonly executions?: readonly string[];
   };
   /** A consumer has handled an event. */
   delivered: { readonly consumer: string; readonly eventId: string };

@@ -7,6 +7,7 @@ import {
 } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
 import { AlreadyExists, InvalidInput, VersionMismatch } from "../kernel/errors.ts";
+import type { ExecutionChange } from "../kernel/executions.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { LetterChange } from "../kernel/outbox.ts";
 import type { SentCommand } from "../kernel/sent-command.ts";
@@ -42,6 +43,7 @@ interface Part {
   readonly timers: Map<string, TimerChange>;
   readonly letters: LetterChange[];
   readonly audit: AuditRow[];
+  readonly executions: ExecutionChange[];
   idempotency: IdempotencyWrite | undefined;
   inbox: { readonly consumer: string; readonly messageId: string } | undefined;
 }
@@ -152,6 +154,11 @@ export class UnitOfWork {
     this.#part(context).letters.push(change);
   }
 
+  /** What a command does with an execution of its context, or what is written of one together with the command's changes. */
+  join({ context, change }: { readonly context: string; readonly change: ExecutionChange }): void {
+    this.#part(context).executions.push(change);
+  }
+
   audit(row: AuditRow): void {
     this.#part(row.context).audit.push(row);
   }
@@ -206,6 +213,7 @@ export class UnitOfWork {
       messages: part.messages,
       timers: part.timers.size === 0 ? undefined : [...part.timers.values()],
       letters: part.letters.length === 0 ? undefined : part.letters,
+      executions: part.executions.length === 0 ? undefined : part.executions,
       audit: part.audit,
       idempotency: part.idempotency,
       inbox: part.inbox,
@@ -252,6 +260,7 @@ export class UnitOfWork {
         timers: new Map(),
         letters: [],
         audit: [],
+        executions: [],
         idempotency: undefined,
         inbox: undefined,
       };

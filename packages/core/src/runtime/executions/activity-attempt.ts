@@ -1,0 +1,109 @@
+import { type Clock, toInstant } from "../../kernel/clock.ts";
+import type { CallOptions, Client, Contract } from "../../kernel/contract.ts";
+import { type ActivityContext, ActivityTimedOut } from "../../kernel/execution.ts";
+import type { Logger } from "../../kernel/ports.ts";
+import type { Json } from "../../kernel/schema.ts";
+import type { Attempt } from "./execution-run.ts";
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** How long an attempt may take, in milliseconds. */
+export function timeoutOf({ activity }: Pick<Attempt, "activity">): number {
+  return activity.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+}
+
+/** The same whenever an activity is repeated, and no other's. */
+export function idempotencyKeyOf(context: string, { execution, position }: Attempt): string {
+  return `${context}/${execution.id}/${position}`;
+}
+
+interface Surroundings {
+  readonly context: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Operations as the execution's principal calls them. */
+  client(contract: Contract, options: (name: string) => CallOptions): Record<string, unknown>;
+}
+
+/**
+ * Runs what an activity does, for as long as it may take.
+ *
+ * @throws {ActivityTimedOut} it took longer, or was silent for too long
+ */
+export async function runActivity(attempt: Attempt, surroundings: Surroundings): Promise<Json | undefined> {
+  const { clock } = surroundings;
+  const { activity, name, signal } = attempt;
+  const timeoutMs = timeoutOf(attempt);
+  const { heartbeatTimeoutMs } = activity;
+  const abort = new AbortController();
+  const giveUp = () => abort.abort(signal.reason);
+  if (signal.aborted) giveUp();
+  else signal.addEventListener("abort", giveUp, { once: true });
+  const over = new AbortController();
+  let beat = () => {};
+  const tooLong = async (ms: number): Promise<never> => {
+    await clock.sleep(ms, over.signal);
+    const error = new ActivityTimedOut({ activity: name, ms });
+    abort.abort(error);
+    throw error;
+  };
+  const silent = async (ms: number): Promise<never> => {
+    for (;;) {
+      const heard = new AbortController();
+      beat = () => heard.abort();
+      try {
+        await clock.sleep(ms, AbortSignal.any([heard.signal, over.signal]));
+      } catch (reason) {
+        if (over.signal.aborted) throw reason;
+        continue;
+      }
+      const error = new ActivityTimedOut({ activity: name, ms });
+      abort.abort(error);
+      throw error;
+    }
+  };
+  const heard = async (progress?: Json) => {
+    beat();
+    await attempt.heartbeat(progress);
+  };
+  const ctx = contextOf(attempt, surroundings, abort.signal, heard);
+  const limits = [tooLong(timeoutMs), ...(heartbeatTimeoutMs === undefined ? [] : [silent(heartbeatTimeoutMs)])];
+  for (const limit of limits) limit.catch(() => undefined);
+  try {
+    const work = Promise.resolve().then(() => activity.run!(attempt.args as never, ctx));
+    work.catch(() => undefined);
+    // One that is asked to give up is waited for all the same: it may have been done.
+    return (await Promise.race([work, ...limits])) as Json | undefined;
+  } finally {
+    over.abort();
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+function contextOf(
+  attempt: Attempt,
+  { context, clock, logger, client }: Surroundings,
+  signal: AbortSignal,
+  heartbeat: (progress?: Json) => Promise<void>,
+): ActivityContext {
+  const { execution, name, number, progress } = attempt;
+  const { principal, tenant, id } = execution;
+  const key = idempotencyKeyOf(context, attempt);
+  const fields = { tenant, execution: id, activity: name };
+  let calls = 0;
+  const options = (): CallOptions => {
+    calls += 1;
+    return { idempotencyKey: `${key}/${calls}`, signal };
+  };
+  return {
+    ...{ principal, tenant, executionId: id, idempotencyKey: key, attempt: number, signal, progress, heartbeat },
+    now: toInstant(clock.now()),
+    log: {
+      debug: (message, more) => logger.debug(message, { ...fields, ...more }),
+      info: (message, more) => logger.info(message, { ...fields, ...more }),
+      warn: (message, more) => logger.warn(message, { ...fields, ...more }),
+      error: (message, more) => logger.error(message, { ...fields, ...more }),
+    },
+    use: <C extends Contract>(contract: C) => client(contract, options) as Client<C>,
+  };
+}

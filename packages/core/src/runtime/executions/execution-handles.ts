@@ -1,0 +1,66 @@
+import { z } from "zod";
+import type { ContextDefinition, ExecutionCommands, ExecutionQueries } from "../../kernel/context.ts";
+import { CANCEL_SIGNAL } from "../../kernel/execution.ts";
+import { parse } from "../../kernel/parse.ts";
+import type { Json } from "../../kernel/schema.ts";
+import type { TransactionStore } from "../../kernel/store-adapter.ts";
+import type { RunnableOperation } from "../call.ts";
+import type { CallInfo } from "../call-info.ts";
+import type { UnitOfWork } from "../unit-of-work.ts";
+import { storableJson } from "./storable-json.ts";
+
+// It stands in addresses and in idempotency keys.
+const executionId = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}$/,
+    "must be 1 to 200 letters, digits and . _ : ~ -, and start with a letter or digit",
+  );
+const signalName = z.string().min(1).max(200);
+
+/** What a command may do with executions of its context. */
+export function executionCommands(context: ContextDefinition, call: CallInfo, work: UnitOfWork): ExecutionCommands {
+  const { name } = context.contract;
+  const signal = (id: string, signalName: string, payload: Json) =>
+    work.join({ context: name, change: { step: "signal", id, signal: { name: signalName, payload } } });
+  return {
+    start({ name: definition, version }, id, input) {
+      const known = context.executions.some((each) => each.name === definition && each.version === version);
+      if (!known) throw new TypeError(`The context "${name}" has no definition "${definition}" of version ${version}.`);
+      work.join({
+        context: name,
+        change: {
+          step: "start",
+          execution: {
+            id: parse(executionId, id, "The execution's id"),
+            definition,
+            version,
+            input: storableJson(input, "The execution's input") ?? null,
+            principal: call.principal,
+            correlationId: call.correlationId,
+            causationId: call.causationId,
+            traceparent: call.trace.traceparent,
+            startedAt: call.startedAt,
+          },
+        },
+      });
+    },
+    signal: (id, given, payload) =>
+      signal(id, parse(signalName, given, "The signal's name"), storableJson(payload, "The signal's payload") ?? null),
+    cancel: (id, reason) => signal(id, CANCEL_SIGNAL, storableJson(reason, "The reason") ?? ""),
+    retry: (id) => work.join({ context: name, change: { step: "retry", id, at: call.startedAt } }),
+  };
+}
+
+/** What a query may read of them. */
+export function executionQueries(
+  store: Pick<TransactionStore, "execution" | "journal">,
+  { context }: Pick<RunnableOperation, "context">,
+  call: CallInfo,
+): ExecutionQueries {
+  const scope = { tenant: call.principal.tenant, context: context.contract.name };
+  return {
+    get: (id) => store.execution(scope, id),
+    history: (id, { limit = 100, after } = {}) => store.journal(scope, { id, limit, after }),
+  };
+}

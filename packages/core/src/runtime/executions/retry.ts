@@ -1,0 +1,50 @@
+import { ArmatureError, type ErrorKind, IdempotencyInProgress, VersionConflict } from "../../kernel/errors.ts";
+import type { RetryPolicy } from "../../kernel/execution.ts";
+
+const ATTEMPTS = 5;
+const FIRST_WAIT_MS = 1_000;
+const FACTOR = 2;
+const LONGEST_WAIT_MS = 60_000;
+
+/** Another attempt would meet the same. */
+const DEFINITE: ReadonlySet<ErrorKind> = new Set([
+  "invalid",
+  "unauthenticated",
+  "forbidden",
+  "not-found",
+  "conflict",
+  "precondition",
+  "unknown-outcome",
+]);
+
+/** Somebody else was quicker, or is still at it. */
+const PASSING: ReadonlySet<string> = new Set([VersionConflict.code, IdempotencyInProgress.code]);
+
+export function mostAttempts(policy: RetryPolicy = {}): number {
+  return policy.attempts ?? ATTEMPTS;
+}
+
+/**
+ * How long to wait before an activity is tried again, in milliseconds; undefined when it is not.
+ *
+ * @param attempts how often it was tried by now
+ */
+export function waitBeforeRetry(policy: RetryPolicy = {}, attempts: number, error: unknown): number | undefined {
+  if (attempts >= mostAttempts(policy)) return undefined;
+  if (error instanceof ArmatureError) {
+    if (policy.neverOn?.includes(error.code) === true) return undefined;
+    if (DEFINITE.has(error.kind) && !PASSING.has(error.code)) return undefined;
+  }
+  const { firstWaitMs = FIRST_WAIT_MS, factor = FACTOR, longestWaitMs = LONGEST_WAIT_MS } = policy;
+  const wait = Math.min(longestWaitMs, firstWaitMs * factor ** (attempts - 1));
+  return Math.ceil(Math.max(wait, retryAfter(error)));
+}
+
+/** What the error says of when to ask again. */
+function retryAfter(error: unknown): number {
+  if (!(error instanceof ArmatureError)) return 0;
+  const { details } = error;
+  if (details === null || typeof details !== "object" || !("retryAfterMs" in details)) return 0;
+  const { retryAfterMs } = details;
+  return typeof retryAfterMs === "number" && Number.isFinite(retryAfterMs) ? Math.max(0, retryAfterMs) : 0;
+}
