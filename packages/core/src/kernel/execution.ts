@@ -103,7 +103,7 @@ export interface ExecutionDefinition {
   readonly activities: Readonly<Record<string, Activity>>;
   /** Has to do the same whenever it is given the same: no clock, no randomness, no waiting for anything but `ctx`. */
   run(ctx: ExecutionContext, input: Json): Promise<Json | undefined>;
-  /** Internal command of its context that hears how each execution ended: `{ executionId, status, result?, error? }`. */
+  /** Internal command of its context that hears how each execution ended: `{ executionId, status, result?, error?, retryable? }`. */
   readonly ended?: string | undefined;
   /** How many are worked on at a time, over all processes. Those that wait do not count. Default: no bound. */
   readonly concurrency?: number | undefined;

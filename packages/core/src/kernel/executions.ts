@@ -45,6 +45,8 @@ export interface JournalEntry {
 
 /** What is known of an activity that has not come to an end. */
 export interface ActivityAttempts {
+  /** The activity's. */
+  readonly name: string;
   readonly attempts: number;
   /** When it is tried again. Milliseconds since 1970. */
   readonly nextAt: number;

@@ -5,6 +5,8 @@ import type { Delivery } from "../contexts/delivery/contract.ts";
 import type { Identity } from "../contexts/identity/contract.ts";
 import type { Projections } from "../contexts/projections/contract.ts";
 import type { Secrets } from "../contexts/secrets/contract.ts";
+import type { Workflows } from "../contexts/workflows/contract.ts";
+import type { Workflow } from "../contexts/workflows/workflow-definition.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions, Client, Contract, OperationKind } from "../kernel/contract.ts";
@@ -39,6 +41,8 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly keyEncryptionKey?: string | Secret<string>;
   /** Providers that tenants can connect. */
   readonly connectors?: readonly ConnectorDefinition[];
+  /** What tenants can start as durable executions: each version of each workflow that one may still be under way of. */
+  readonly workflows?: readonly Workflow[];
   /** The host's own contexts. */
   readonly contexts?: X;
   /** Without it the identity context's roles decide. */
@@ -89,6 +93,7 @@ export interface BuiltInContracts {
   readonly audit: Audit;
   readonly projections: Projections;
   readonly delivery: Delivery;
+  readonly workflows: Workflows;
 }
 
 // Of contexts that are not known by name nothing can be said: every app is then an app with the built-in ones.

@@ -16,6 +16,7 @@ import { type Identity, identity } from "../contexts/identity/contract.ts";
 import { createIdentityAuthorizer, type IdentityAuthorizer } from "../contexts/identity/identity-authorizer.ts";
 import { projectionsContext } from "../contexts/projections/context.ts";
 import { secretsContext } from "../contexts/secrets/context.ts";
+import { workflowsContext } from "../contexts/workflows/context.ts";
 import { InProcessBus } from "../in-memory/in-memory-bus.ts";
 import { InMemoryCache } from "../in-memory/in-memory-cache.ts";
 import { InMemoryRateLimiter } from "../in-memory/in-memory-rate-limiter.ts";
@@ -195,6 +196,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     auditOver(ports.store),
     projectionsContext(desk),
     deliveryOver(ports.store),
+    workflowsContext(options.workflows ?? []),
     ...(options.contexts ?? []),
   ];
   all.push(...contexts);

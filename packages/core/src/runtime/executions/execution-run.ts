@@ -431,7 +431,7 @@ export class ExecutionRun {
     for (const { asked, state, attempts: tried, nextAt, error, progress } of this.#going.values()) {
       const failed = state === "waiting" ? tried : tried - 1;
       if (failed > 0 || progress !== undefined)
-        attempts[String(asked.position)] = { attempts: failed, nextAt, error, progress };
+        attempts[String(asked.position)] = { name: asked.name, attempts: failed, nextAt, error, progress };
     }
     const text = JSON.stringify(attempts);
     if (text === this.#lastAttempts) return undefined;

@@ -256,7 +256,10 @@ export class ExecutionWorker {
     const { tenant, ...own } = write;
     const principal: Principal = { tenant, actor: { type: "system", id: `${context}.executions` } };
     const { status } = end;
-    const outcome = status === "completed" ? { result: end.result ?? null } : { error: end.error };
+    const outcome =
+      status === "completed"
+        ? { result: end.result ?? null }
+        : { error: { code: end.error.code, message: end.error.message }, retryable: end.retryFrom !== undefined };
     try {
       await this.#calls.call(
         `${context}.${operation}`,

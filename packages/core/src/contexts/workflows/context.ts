@@ -1,0 +1,185 @@
+import { createHash } from "node:crypto";
+import { toInstant } from "../../kernel/clock.ts";
+import { type CommandContext, defineContext } from "../../kernel/context.ts";
+import { NotFound } from "../../kernel/errors.ts";
+import type { JournalEntry, StoredExecution } from "../../kernel/executions.ts";
+import { parse } from "../../kernel/parse.ts";
+import { canonicalJson, type Json } from "../../kernel/schema.ts";
+import { WorkflowAlreadyStarted, type WorkflowExecutionView, type Workflows, workflows } from "./contract.ts";
+import { childSignal, toExecutionDefinition } from "./workflow-carrier.ts";
+import type { Workflow } from "./workflow-definition.ts";
+import { WorkflowExecution } from "./workflow-execution.ts";
+
+type Ctx = CommandContext<Workflows, never>;
+
+interface Start {
+  readonly workflow: string;
+  readonly input: Json;
+  readonly executionId?: string | undefined;
+  readonly version?: number | undefined;
+  readonly parent?: string | undefined;
+}
+
+/** The context that carries the host's workflows. */
+export function workflowsContext(definitions: readonly Workflow[]) {
+  const registry = new Registry(definitions);
+
+  const start = async ({ workflow, input: given, version, parent, executionId }: Start, ctx: Ctx) => {
+    const definition = registry.find(workflow, version);
+    const input = parse(definition.input, given, `The input of the workflow "${workflow}"`) as Json;
+    const id = executionId ?? ctx.newId("wfx");
+    const inputHash = hash(definition.name, version ?? null, given);
+    const known = executionId === undefined ? undefined : await ctx.tryLoad(WorkflowExecution, id);
+    if (known !== undefined) {
+      if (known.state.inputHash !== inputHash || known.state.parent !== parent)
+        throw new WorkflowAlreadyStarted({ executionId: id });
+      return { executionId: id };
+    }
+    ctx.add(
+      WorkflowExecution.start(id, {
+        workflow: definition.name,
+        workflowVersion: definition.version,
+        startedBy: ctx.principal.actor,
+        parent,
+        inputHash,
+        at: ctx.now,
+      }),
+    );
+    // As it was given: the definition parses it again, and a default may be another one by then.
+    ctx.executions.start({ name: definition.name, version: definition.version }, id, input);
+    return { executionId: id };
+  };
+
+  return defineContext(workflows, {
+    aggregates: [WorkflowExecution],
+    executions: definitions.map(toExecutionDefinition),
+    handlers: {
+      definitions: () => registry.list(),
+      start: (input, ctx) => start(input as Start, ctx),
+      startChild: (input, ctx) => start(input as Start, ctx),
+      startScheduled: async (input, ctx) => {
+        // Whoever has set it up may be allowed less by now.
+        await ctx.require("workflows:start");
+        // The same time of a schedule is the same call, however often it is delivered.
+        await start({ ...(input as Start), executionId: `sch-${ctx.callId}` }, ctx);
+      },
+      get: async ({ executionId }, ctx) => {
+        const [execution, running] = await Promise.all([
+          ctx.load(WorkflowExecution, executionId),
+          ctx.executions.get(executionId),
+        ]);
+        return { ...viewOf(execution), version: execution.version, ...progressOf(running) };
+      },
+      list: async ({ workflow, status, limit, after }, ctx) => {
+        const { items, next } = await ctx.find(WorkflowExecution, {
+          where: { workflow, status },
+          orderBy: "startedAt",
+          direction: "desc",
+          ...{ limit, after },
+        });
+        return { items: items.map(viewOf), next };
+      },
+      history: async ({ executionId, limit = 50, after }, ctx) => {
+        await ctx.load(WorkflowExecution, executionId);
+        const { items, next } = await ctx.executions.history(executionId, { limit, after });
+        return { items: items.map(entryOf), next };
+      },
+      signal: async ({ executionId, signal, payload }, ctx) => {
+        const execution = await ctx.load(WorkflowExecution, executionId);
+        execution.mustRun();
+        const { workflow, workflowVersion } = execution.state;
+        const schema = registry.find(workflow, workflowVersion).signals[signal];
+        if (schema === undefined) throw new NotFound({ type: `signal of the workflow "${workflow}"`, id: signal });
+        const value = parse(schema, payload, `The payload of the signal "${signal}"`) as Json | undefined;
+        ctx.executions.signal(executionId, signal, value);
+      },
+      cancel: async ({ executionId, reason }, ctx) => {
+        (await ctx.load(WorkflowExecution, executionId)).mustRun();
+        ctx.executions.cancel(executionId, reason);
+      },
+      cancelChild: async ({ executionId }, ctx) => {
+        const child = await ctx.tryLoad(WorkflowExecution, executionId);
+        if (child?.state.status === "running") ctx.executions.cancel(executionId, "what it was for has ended");
+      },
+      retry: async ({ executionId }, ctx) => {
+        (await ctx.load(WorkflowExecution, executionId)).retry(ctx.now);
+        ctx.executions.retry(executionId);
+      },
+      schedule: ({ key, workflow, input, recurrence }, ctx) => {
+        const definition = registry.find(workflow, undefined);
+        parse(definition.input, input, `The input of the workflow "${workflow}"`);
+        ctx.schedule(key, workflows, "startScheduled", { workflow, input }, recurrence);
+      },
+      unschedule: ({ key }, ctx) => ctx.unschedule(key),
+      ended: async ({ executionId, status, result, error, retryable = false }, ctx) => {
+        const execution = await ctx.load(WorkflowExecution, executionId);
+        const cause = { code: error?.code ?? "internal", message: error?.message ?? "" };
+        if (status === "completed") execution.complete(result, ctx.now);
+        else if (status === "failed") execution.fail(cause, retryable, ctx.now);
+        else execution.cancel(cause, ctx.now);
+        const { parent } = execution.state;
+        if (parent === undefined) return;
+        const told = status === "completed" ? { status, result: result ?? null } : { status, error: cause };
+        ctx.executions.signal(parent, childSignal(executionId), told);
+      },
+    },
+  });
+}
+
+/** The definitions by name and version. */
+class Registry {
+  readonly #byName = new Map<string, Workflow[]>();
+
+  constructor(definitions: readonly Workflow[]) {
+    for (const definition of definitions) {
+      const versions = this.#byName.get(definition.name) ?? [];
+      versions.push(definition);
+      this.#byName.set(
+        definition.name,
+        versions.sort((a, b) => b.version - a.version),
+      );
+    }
+  }
+
+  /** The newest, or the given one. Throws `NotFound`. */
+  find(name: string, version: number | undefined): Workflow {
+    const versions = this.#byName.get(name) ?? [];
+    const found = version === undefined ? versions[0] : versions.find((each) => each.version === version);
+    if (found === undefined)
+      throw new NotFound({ type: "workflow", id: version === undefined ? name : `${name}@${version}` });
+    return found;
+  }
+
+  list() {
+    return [...this.#byName].map(([workflow, versions]) => ({
+      workflow,
+      versions: versions.map(({ version }) => version),
+      summary: versions[0]!.summary,
+      signals: Object.keys(versions[0]!.signals),
+    }));
+  }
+}
+
+function hash(...parts: readonly Json[]): string {
+  return createHash("sha256").update(canonicalJson(parts)).digest("base64url");
+}
+
+function viewOf({ id, state }: WorkflowExecution): WorkflowExecutionView {
+  const { workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error } = state;
+  return { executionId: id, workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error };
+}
+
+function progressOf(running: StoredExecution | undefined) {
+  const pending = Object.values(running?.attempts ?? {}).map(({ name, attempts, nextAt, error }) => ({
+    activity: name,
+    attempts,
+    nextAttemptAt: nextAt > 0 ? toInstant(nextAt) : undefined,
+    error: error === undefined ? undefined : { code: error.code, message: error.message },
+  }));
+  return { pending, dueAt: running?.dueAt === undefined || running.dueAt <= 0 ? undefined : toInstant(running.dueAt) };
+}
+
+function entryOf({ position, kind, name, at, attempts, outcome }: JournalEntry) {
+  const error = outcome.type === "error" ? { code: outcome.error.code, message: outcome.error.message } : undefined;
+  return { position, kind, name: name.replace(/^\$child$/, "child"), at: toInstant(at), attempts, error };
+}
