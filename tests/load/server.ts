@@ -196,7 +196,7 @@ process.on("message", async ({ ask }: Ask) => {
       collect();
       const { heapUsed, rss } = process.memoryUsage();
       let waiting = 0;
-      for (const context of ["identity", "connectors", "secrets", "audit", "delivery", "bells"])
+      for (const context of ["identity", "connectors", "secrets", "approvals", "audit", "delivery", "bells"])
         waiting += await store.outbox.size(context);
       tell({ told: "memory", heapUsed, rss, waiting });
       break;
