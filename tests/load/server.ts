@@ -25,11 +25,12 @@ import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
 
-export type Ask = { readonly ask: "key" | "connectors" | "scheduled" | "memory" | "close" };
+export type Ask = { readonly ask: "key" | "connectors" | "approvals" | "scheduled" | "memory" | "close" };
 export type Told =
   | { readonly told: "ready"; readonly origin: string }
   | { readonly told: "key"; readonly key: string; readonly account: string }
   | { readonly told: "connectors"; readonly ids: readonly string[] }
+  | { readonly told: "approvals"; readonly ids: readonly string[] }
   | { readonly told: "scheduled"; readonly keys: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
   | { readonly told: "closed"; readonly begun: number; readonly answered: number; readonly cut: number }
@@ -182,6 +183,14 @@ process.on("message", async ({ ask }: Ask) => {
       const connect = () => connectors.connectWithApiKey({ provider: "crm", apiKey: "key" });
       const connected = await Promise.all([connect(), connect(), connect(), connect()]);
       tell({ told: "connectors", ids: connected.map(({ id }) => id) });
+      break;
+    }
+    case "approvals": {
+      const { approvals } = app.as({ tenant, system: "fuzz" });
+      const subject = { type: "fuzz", id: "1" };
+      const ask = () => approvals.request({ subject, action: "listContacts", arguments: {}, risk: "read" });
+      const asked = await Promise.all(Array.from({ length: 12 }, ask));
+      tell({ told: "approvals", ids: asked.map(({ approvalId }) => approvalId) });
       break;
     }
     case "scheduled": {
