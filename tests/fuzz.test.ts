@@ -1,4 +1,4 @@
-import { createArmature, type Json, type OperationDescription } from "@armature/core";
+import { callHash, createArmature, type Json, type OperationDescription } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -48,6 +48,10 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
       ["context", ["bells", "identity"]],
       ["consumer", ["bells.greet"]],
       ["since", ["2026-01-01T00:00:00.000Z"]],
+      ["arguments", [{}, { name: "Ann" }]],
+      ["hash", [callHash("listContacts", {})]],
+      ["inputSchema", [{ type: "object" }]],
+      ["expiresAt", [new Date(Date.now() + 86_400_000).toISOString()]],
     ]);
     const tally = { statuses: new Map<number, number>(), succeeded: new Map<string, number>(), slowest: 0 };
     const bad: string[] = [];
@@ -58,6 +62,7 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
     const round = 40;
     for (let seed = SEED; begun < REQUESTS; seed += 1) {
       seen.set("connectorId", [...(seen.get("connectorId") ?? []).slice(-10), ...(await serving.connectors())]);
+      seen.set("approvalId", [...(seen.get("approvalId") ?? []).slice(-8), ...(await serving.approvals())]);
       seen.set("key", [...(await serving.scheduled())]);
       const inOrder = operations.flatMap((operation) =>
         fc.sample(requestsOf(operation, seen), { numRuns: round, seed }),

@@ -4,6 +4,7 @@ import {
   AuthorizationInvalid,
   apiKey as apiKeyAuth,
   basic,
+  callHash,
   clientCredentials,
   command,
   connectorAction,
@@ -50,6 +51,14 @@ const notFound = { code: NotFound.code };
 const user = { userId: "acme-ann" };
 const service = { serviceAccountId: "acme-importer" };
 const account = { type: "user", id: "acme-ann" };
+const acmeCall = {
+  approvalId: "apr_acme",
+  subject: { type: "acme.order", id: "ord_1" },
+  action: "mail.send",
+  arguments: { to: "Bo" },
+  risk: "write",
+} as const;
+const acmeHash = callHash(acmeCall.action, acmeCall.arguments);
 const byConnector = ({ connectorId }: Acme) => ({ connectorId });
 
 /** Every operation of every context. A test fails when one is missing here. */
@@ -81,6 +90,17 @@ const samples: Readonly<Record<string, Sample>> = {
   "connectors.disconnect": { input: byConnector, answer: notFound },
   "connectors.check": { input: byConnector, answer: notFound },
   "connectors.invoke": { input: ({ connectorId }) => ({ connectorId, action: "ask" }), answer: notFound },
+
+  "approvals.request": { input: () => acmeCall, answer: "own" },
+  "approvals.approve": { input: () => ({ approvalId: acmeCall.approvalId, hash: acmeHash }), answer: notFound },
+  "approvals.edit": {
+    input: () => ({ approvalId: acmeCall.approvalId, hash: acmeHash, arguments: {} }),
+    answer: notFound,
+  },
+  "approvals.reject": { input: () => ({ approvalId: acmeCall.approvalId, reason: "No." }), answer: notFound },
+  "approvals.expire": { input: () => ({ approvalId: acmeCall.approvalId }), answer: notFound },
+  "approvals.get": { input: () => ({ approvalId: acmeCall.approvalId }), answer: notFound },
+  "approvals.list": { input: () => ({}), answer: "empty" },
 
   "audit.export": { input: () => ({}), answer: "own" },
   "audit.exportEvents": { input: () => ({}), answer: "own" },
@@ -254,7 +274,8 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     });
     await app.migrate();
     await createTenant("acme", "Acme Incorporated");
-    const { identity, secrets, connectors } = app.as(owner("acme"));
+    const { approvals, identity, secrets, connectors } = app.as(owner("acme"));
+    await approvals.request({ ...acmeCall, title: "Acme writes to Bo" });
     await identity.createServiceAccount({ ...service, name: "Acme Importer" });
     await identity.createRole({ role: "acme-admin", permissions: ["identity:*"] });
     const { key, keyId } = await identity.createApiKey({ name: "Acme key" });
@@ -285,7 +306,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   /** All that can be seen of acme by its owner. */
   const everythingOfAcme = async () => {
-    const { identity, secrets, connectors, audit, delivery } = app.as(owner("acme"));
+    const { approvals, identity, secrets, connectors, audit, delivery } = app.as(owner("acme"));
     return JSON.stringify([
       await identity.getTenant(),
       await identity.listUsers(),
@@ -294,6 +315,8 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       await identity.listApiKeys(),
       await secrets.reveal({ name: "acme-smtp" }),
       await connectors.list(),
+      await approvals.get({ approvalId: acmeCall.approvalId }),
+      await approvals.list(),
       (await audit.events({ limit: 200 })).items,
       await delivery.listScheduled(),
       await delivery.listDeadLetters(),
@@ -307,13 +330,20 @@ describe.each(places)("two tenants, $name", ({ make }) => {
   });
 
   test("the samples name what really is acme's: acme itself is not told that it does not exist", async () => {
-    const reading = ["connectors.get", "identity.getUser", "identity.getServiceAccount", "secrets.reveal"];
+    const reading = [
+      "approvals.get",
+      "connectors.get",
+      "identity.getUser",
+      "identity.getServiceAccount",
+      "secrets.reveal",
+    ];
     for (const id of reading) await expect(call(id, owner("acme")), id).resolves.toBeDefined();
     expect(await call("identity.grantsOf", system("acme"))).toEqual({ permissions: expect.arrayContaining(["*"]) });
     for (const id of [
       "delivery.listDeadLetters",
       "delivery.listScheduled",
       "identity.listApiKeys",
+      "approvals.list",
       "audit.list",
       "audit.events",
       "audit.export",

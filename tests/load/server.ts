@@ -25,11 +25,12 @@ import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
 
-export type Ask = { readonly ask: "key" | "connectors" | "scheduled" | "memory" | "close" };
+export type Ask = { readonly ask: "key" | "connectors" | "approvals" | "scheduled" | "memory" | "close" };
 export type Told =
   | { readonly told: "ready"; readonly origin: string }
   | { readonly told: "key"; readonly key: string; readonly account: string }
   | { readonly told: "connectors"; readonly ids: readonly string[] }
+  | { readonly told: "approvals"; readonly ids: readonly string[] }
   | { readonly told: "scheduled"; readonly keys: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
   | { readonly told: "closed"; readonly begun: number; readonly answered: number; readonly cut: number }
@@ -184,6 +185,14 @@ process.on("message", async ({ ask }: Ask) => {
       tell({ told: "connectors", ids: connected.map(({ id }) => id) });
       break;
     }
+    case "approvals": {
+      const { approvals } = app.as({ tenant, system: "fuzz" });
+      const subject = { type: "fuzz", id: "1" };
+      const ask = () => approvals.request({ subject, action: "listContacts", arguments: {}, risk: "read" });
+      const asked = await Promise.all(Array.from({ length: 12 }, ask));
+      tell({ told: "approvals", ids: asked.map(({ approvalId }) => approvalId) });
+      break;
+    }
     case "scheduled": {
       const { key } = (await app.call("bells.ringLater", {}, { principal: { tenant, system: "fuzz" } })) as {
         readonly key: string;
@@ -196,7 +205,7 @@ process.on("message", async ({ ask }: Ask) => {
       collect();
       const { heapUsed, rss } = process.memoryUsage();
       let waiting = 0;
-      for (const context of ["identity", "connectors", "secrets", "audit", "delivery", "bells"])
+      for (const context of ["identity", "connectors", "secrets", "approvals", "audit", "delivery", "bells"])
         waiting += await store.outbox.size(context);
       tell({ told: "memory", heapUsed, rss, waiting });
       break;

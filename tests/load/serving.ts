@@ -48,6 +48,11 @@ export class Serving {
     return (await this.#ask("connectors")).ids;
   }
 
+  /** Ids of approvals that have just been asked for: of the action "listContacts", without arguments. */
+  async approvals(): Promise<readonly string[]> {
+    return (await this.#ask("approvals")).ids;
+  }
+
   /** Keys of commands of the context "bells" that have just been scheduled. */
   async scheduled(): Promise<readonly string[]> {
     return (await this.#ask("scheduled")).keys;

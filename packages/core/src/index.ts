@@ -1,3 +1,19 @@
+export {
+  ApprovalAlreadyDecided,
+  ApprovalApproved,
+  type ApprovalDetails,
+  ApprovalEdited,
+  ApprovalExpired,
+  ApprovalHasExpired,
+  ApprovalRejected,
+  ApprovalRequested,
+  ApprovalRequestedOtherwise,
+  ApprovalStale,
+  type Approvals,
+  type ApprovalView,
+  ApproverNotAllowed,
+  approvals,
+} from "./contexts/approvals/contract.ts";
 export { type Audit, audit } from "./contexts/audit/contract.ts";
 export {
   type ApiKeyAuth,
@@ -115,6 +131,7 @@ export {
   type PendingEvent,
   type Withholding,
 } from "./kernel/aggregate.ts";
+export { callHash } from "./kernel/call-hash.ts";
 export { type Clock, type Instant, systemClock, toInstant } from "./kernel/clock.ts";
 export {
   type ActionContext,

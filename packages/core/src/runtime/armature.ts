@@ -1,3 +1,4 @@
+import type { Approvals } from "../contexts/approvals/contract.ts";
 import type { Audit } from "../contexts/audit/contract.ts";
 import type { ConnectorDefinition } from "../contexts/connectors/connector-definition.ts";
 import type { Connectors } from "../contexts/connectors/contract.ts";
@@ -90,6 +91,7 @@ export interface BuiltInContracts {
   readonly identity: Identity;
   readonly connectors: Connectors;
   readonly secrets: Secrets;
+  readonly approvals: Approvals;
   readonly audit: Audit;
   readonly projections: Projections;
   readonly delivery: Delivery;

@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import { Container, type ServiceIdentifier } from "inversify";
 import mitt, { type Emitter } from "mitt";
 import { z } from "zod";
+import { approvalsContext } from "../contexts/approvals/context.ts";
 import { auditContext } from "../contexts/audit/context.ts";
 import { audit } from "../contexts/audit/contract.ts";
 import { connectorsContext } from "../contexts/connectors/context.ts";
@@ -34,6 +35,7 @@ import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
+import { consumersOf } from "./consumers.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
 import { workOf } from "./handler-context.ts";
 import type { PipelineWithin } from "./host-transactions.ts";
@@ -193,6 +195,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       redirectOrigins: options.redirectOrigins,
       returnOrigins: options.returnOrigins ?? [],
     }),
+    approvalsContext,
     auditOver(ports.store),
     projectionsContext(desk),
     deliveryOver(ports.store),
@@ -291,12 +294,3 @@ const troubleOnConsole: Logger = {
   warn: (message, fields = {}) => console.warn(`armature: ${message}`, fields),
   error: (message, fields = {}) => console.error(`armature: ${message}`, fields),
 };
-
-/** Types of the events that each consumer handles. */
-function consumersOf(contexts: readonly ContextDefinition[]): ReadonlyMap<string, readonly string[]> {
-  const consumers = new Map<string, string[]>();
-  for (const { subscriptions } of contexts)
-    for (const { consumer, event } of subscriptions)
-      consumers.set(consumer, [...(consumers.get(consumer) ?? []), event.type]);
-  return consumers;
-}

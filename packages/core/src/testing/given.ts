@@ -1,10 +1,15 @@
 import { type AggregateRoot, pendingEvents, storedState } from "../kernel/aggregate.ts";
 import type { ErrorClass } from "../kernel/errors.ts";
 import type { EventDefinition } from "../kernel/event.ts";
-import { canonicalJson } from "../kernel/schema.ts";
+import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 
 /** Data as a test writes it, `as const` or not. */
-export type Fixed<T> = T extends object ? { readonly [K in keyof T]: Fixed<T[K]> } : T;
+export type Fixed<T> = T extends object
+  ? // Any JSON is fixed already, and has no end.
+    JsonObject extends T
+    ? T
+    : { readonly [K in keyof T]: Fixed<T[K]> }
+  : T;
 
 /** An event in a test: `[ConnectorDisconnected, { connectorId, … }]`, with what it withholds where it does. */
 export type TestEvent<Event> = Event extends { readonly type: infer Type extends string; readonly data: infer Data }
