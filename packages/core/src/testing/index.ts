@@ -18,6 +18,14 @@ export { type Intercepted, type Interception, intercepted } from "./intercepted.
 export { ProviderSimulator, type ProviderSimulatorOptions, type SimulatedHandler } from "./provider-simulator.ts";
 export { RecordedRequest } from "./recorded-request.ts";
 export { type LogEntry, type RecordingLogger, recordingLogger } from "./recording-logger.ts";
+export { ScriptedModel, type ScriptedModelOptions } from "./scripted-model.ts";
+export type {
+  ScriptedAnswer,
+  ScriptedCall,
+  ScriptedFailure,
+  ScriptedToolCall,
+  ScriptedTurn,
+} from "./scripted-turn.ts";
 export { sequentialIds } from "./sequential-ids.ts";
 export { type AnswerOptions, answer, type SimulatedAnswer } from "./simulated-answer.ts";
 export {

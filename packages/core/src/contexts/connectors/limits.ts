@@ -1,4 +1,5 @@
 import type { Bucket, TakeRequest } from "../../kernel/ports.ts";
+import { untilAborted } from "../../kernel/until-aborted.ts";
 import type { LimitedRequest, ProviderLimit } from "./connector-definition.ts";
 
 /** Half: whatever one tenant does, the other half is there for the rest. */
@@ -49,14 +50,4 @@ export class Lines {
       if (this.#ends.get(key) === end) this.#ends.delete(key);
     }
   }
-}
-
-/** The promise's outcome, or the signal's reason as soon as it is aborted. */
-export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -8,6 +8,7 @@ import {
 } from "../../kernel/port-errors.ts";
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
+import { untilAborted } from "../../kernel/until-aborted.ts";
 import type { CircuitUser, Passage } from "./circuit.ts";
 import type { ProviderClient, ProviderRequest } from "./connector-definition.ts";
 import {
@@ -19,7 +20,7 @@ import {
   ProviderRefused,
 } from "./contract.ts";
 import { type HeldCredential, isRenewable } from "./held-credential.ts";
-import { bucketsOf, untilAborted } from "./limits.ts";
+import { bucketsOf } from "./limits.ts";
 import { readPages } from "./pages.ts";
 import type { ProviderCall, ProviderTraffic } from "./provider-call.ts";
 import { credentialHeader, type PreparedRequest, prepare } from "./provider-request.ts";

@@ -1,10 +1,6 @@
-const LONGEST_MS = 24 * 3_600_000;
+import { retryAfterOf } from "../../kernel/retry-after.ts";
 
-/** `Retry-After` as milliseconds from now: seconds or an HTTP date (RFC 9110, 10.2.3). */
+/** How long an answer asks to be left alone, in milliseconds from now. */
 export function retryAfter(answer: { readonly headers: Headers }, now: number): number | undefined {
-  const value = answer.headers.get("retry-after")?.trim();
-  if (value === undefined || value === "") return undefined;
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Number(value) * 1000, LONGEST_MS);
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), LONGEST_MS);
+  return retryAfterOf(answer.headers.get("retry-after"), now);
 }
