@@ -1,3 +1,34 @@
+export {
+  ModelAborted,
+  ModelAnswerInvalid,
+  ModelOutputInvalid,
+  ModelRefused,
+  ModelTimeout,
+  ModelUnavailable,
+  ModelUnknown,
+} from "./contexts/agents/model-errors.ts";
+export {
+  type AssistantPart,
+  type FilePart,
+  type FileSource,
+  type InvalidToolCallPart,
+  type ModelMessage,
+  modelMessage,
+  type ProviderOptions,
+  type ReasoningPart,
+  type TextPart,
+  type ToolCallPart,
+  type ToolResultPart,
+} from "./contexts/agents/model-messages.ts";
+export {
+  type Cost,
+  costOf,
+  type ModelPrice,
+  type ModelPrices,
+  maxCost,
+  modelPrices,
+} from "./contexts/agents/model-prices.ts";
+export type { FinishReason, ModelTurn, ModelUsage, ModelWarning } from "./contexts/agents/model-turn.ts";
 export { type Audit, audit } from "./contexts/audit/contract.ts";
 export {
   type ApiKeyAuth,
@@ -182,6 +213,7 @@ export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } f
 export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
+export type { LanguageModel } from "./kernel/language-model.ts";
 export {
   type Claim,
   type ClaimedShare,
