@@ -1,4 +1,22 @@
 export {
+  ModelAborted,
+  ModelAnswerInvalid,
+  ModelOutputInvalid,
+  ModelRefused,
+  ModelTimeout,
+  ModelUnavailable,
+  ModelUnknown,
+} from "./contexts/agents/model-errors.ts";
+
+export {
+  type Cost,
+  costOf,
+  type ModelPrice,
+  type ModelPrices,
+  maxCost,
+  modelPrices,
+} from "./contexts/agents/model-prices.ts";
+export {
   ApprovalAlreadyDecided,
   ApprovalApproved,
   type ApprovalDetails,
@@ -199,6 +217,21 @@ export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } f
 export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
+export type { LanguageModel } from "./kernel/language-model.ts";
+export {
+  type AssistantPart,
+  type FilePart,
+  type FileSource,
+  type InvalidToolCallPart,
+  type ModelMessage,
+  modelMessage,
+  type ProviderOptions,
+  type ReasoningPart,
+  type TextPart,
+  type ToolCallPart,
+  type ToolResultPart,
+} from "./kernel/model-messages.ts";
+export type { FinishReason, ModelTurn, ModelUsage, ModelWarning } from "./kernel/model-turn.ts";
 export {
   type Claim,
   type ClaimedShare,

@@ -67,9 +67,8 @@ type AnyEvent = { readonly type: string; readonly data: unknown; readonly withhe
  */
 export type Withholding<Event, Withheld> = Event & { readonly withheld: Withheld };
 
-type WithheldBy<Event> = Event extends { readonly withheld: infer Withheld }
-  ? [withheld: Withheld]
-  : [withheld?: undefined];
+// Of any event at all it is required: an aggregate whose every event withholds something is an aggregate too.
+type WithheldBy<Event> = "withheld" extends keyof Event ? [withheld: Event["withheld"]] : [withheld?: undefined];
 
 /** What the runtime may do with an aggregate and the domain may not. */
 interface Internals {

@@ -134,7 +134,13 @@ export interface ExecutionCommands {
    *
    * @param id its name in the tenant and this context: 1 to 200 letters, digits and `.` `_` `:` `~` `-`
    */
-  start(definition: Pick<ExecutionDefinition, "name" | "version">, id: string, input: Json): void;
+  start(
+    definition: Pick<ExecutionDefinition, "name" | "version">,
+    id: string,
+    input: Json,
+    /** The agent that acts in it on the caller's behalf; without one the caller itself. */
+    options?: { readonly agent?: string },
+  ): void;
   /**
    * Tells an execution something that it waits for, or will. The first signal of a name wins; one to an execution that
    * does not exist or has ended is without effect.

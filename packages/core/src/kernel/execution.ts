@@ -61,6 +61,8 @@ export interface Activity<Args = never, Out = unknown> extends ActivityLimits {
   readonly output?: Schema | undefined;
   /** The operation that it is, `billing.charge`; then it has no `run`. */
   readonly operation?: string | undefined;
+  /** Called as Armature itself, on behalf of whom the execution is for: for a context's own bookkeeping. */
+  readonly system?: boolean | undefined;
   readonly run?: ((args: Args, ctx: ActivityContext) => Out | Promise<Out>) | undefined;
 }
 

@@ -1,3 +1,6 @@
+import type { AgentDefinition } from "../contexts/agents/agent-definition.ts";
+import type { Agents } from "../contexts/agents/contract.ts";
+import type { ModelPrices } from "../contexts/agents/model-prices.ts";
 import type { Approvals } from "../contexts/approvals/contract.ts";
 import type { Audit } from "../contexts/audit/contract.ts";
 import type { ConnectorDefinition } from "../contexts/connectors/connector-definition.ts";
@@ -12,6 +15,7 @@ import type { Clock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions, Client, Contract, OperationKind } from "../kernel/contract.ts";
 import type { Ids } from "../kernel/ids.ts";
+import type { LanguageModel } from "../kernel/language-model.ts";
 import type {
   Authorizer,
   Cache,
@@ -42,6 +46,12 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly keyEncryptionKey?: string | Secret<string>;
   /** Providers that tenants can connect. */
   readonly connectors?: readonly ConnectorDefinition[];
+  /** Models of the AI SDK by the names that agents ask them by; `default` is asked by agents that name none. */
+  readonly models?: Readonly<Record<string, LanguageModel>>;
+  /** What models cost. Without it costs are unknown, and no budget can bound them. */
+  readonly prices?: ModelPrices;
+  /** Each version of each agent that a run may still be under way of. */
+  readonly agents?: readonly AgentDefinition[];
   /** What tenants can start as durable executions: each version of each workflow that one may still be under way of. */
   readonly workflows?: readonly Workflow[];
   /** The host's own contexts. */
@@ -96,6 +106,7 @@ export interface BuiltInContracts {
   readonly projections: Projections;
   readonly delivery: Delivery;
   readonly workflows: Workflows;
+  readonly agents: Agents;
 }
 
 // Of contexts that are not known by name nothing can be said: every app is then an app with the built-in ones.

@@ -34,7 +34,16 @@ describe("the types of a running app", () => {
 
   it("the built-in contexts are there without naming any", () => {
     expectTypeOf<keyof Clients>().toEqualTypeOf<
-      "identity" | "connectors" | "secrets" | "approvals" | "workflows" | "audit" | "projections" | "delivery" | "within"
+      | "identity"
+      | "connectors"
+      | "secrets"
+      | "approvals"
+      | "workflows"
+      | "agents"
+      | "audit"
+      | "projections"
+      | "delivery"
+      | "within"
     >();
     expectTypeOf<keyof Clients<Shop>>().toEqualTypeOf<keyof Clients | "shop">();
     expectTypeOf<Clients["identity"]["getTenant"]>().toBeFunction();
@@ -44,7 +53,17 @@ describe("the types of a running app", () => {
     expectTypeOf<keyof TransactionClients<Shop>["shop"]>().toEqualTypeOf<"look" | "buy">();
     expectTypeOf<TransactionClients<Shop>["shop"]["look"]>().toEqualTypeOf<Clients<Shop>["shop"]["look"]>();
     expectTypeOf<keyof TransactionClients<Shop>>().toEqualTypeOf<
-      "identity" | "connectors" | "secrets" | "approvals" | "workflows" | "audit" | "projections" | "delivery" | "shop"
+      | "identity"
+      | "connectors"
+      | "secrets"
+      | "approvals"
+      | "workflows"
+      | "agents"
+      | "agents"
+      | "audit"
+      | "projections"
+      | "delivery"
+      | "shop"
     >();
   });
 

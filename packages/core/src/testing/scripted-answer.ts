@@ -26,7 +26,10 @@ export function thrownBy({ fails, cut }: ScriptedAnswer): unknown {
 }
 
 /** The answer of `doGenerate`. */
-export function generated(scripted: Scripted, version: string): object {
+export function generated(
+  scripted: Scripted,
+  version: string,
+): { readonly content: readonly object[]; readonly [part: string]: unknown } {
   const { answer, toolCalls, modelId, id } = scripted;
   return {
     content: [

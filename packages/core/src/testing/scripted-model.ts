@@ -63,7 +63,7 @@ export class ScriptedModel implements LanguageModel {
     throw new Error(`The scripted model "${this.modelId}" was not asked for\n${unused.join("\n")}`);
   }
 
-  async doGenerate(options: object): Promise<object> {
+  async doGenerate(options: object): Promise<{ readonly content: readonly object[] }> {
     const scripted = await this.#next(options, false);
     const { answer, call, signal } = scripted;
     if (answer.hangs === true) await this.#forever(call, signal);

@@ -1,5 +1,5 @@
+import type { ModelTurn } from "../../kernel/model-turn.ts";
 import type { ModelRequest } from "./model-prompt.ts";
-import type { ModelTurn } from "./model-turn.ts";
 
 /**
  * OpenTelemetry's attributes for generative AI, as its conventions had them in October 2026. They are in development

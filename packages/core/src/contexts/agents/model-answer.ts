@@ -1,15 +1,21 @@
 import { z } from "zod";
-import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
-import { shortened } from "../../kernel/shortened.ts";
-import { ModelAnswerInvalid } from "./model-errors.ts";
 import {
   type AssistantPart,
   type InvalidToolCallPart,
   type ProviderOptions,
   providerOptions,
   type ToolCallPart,
-} from "./model-messages.ts";
-import { type FinishReason, finishReason, type ModelTurn, type ModelUsage, type ModelWarning } from "./model-turn.ts";
+} from "../../kernel/model-messages.ts";
+import {
+  type FinishReason,
+  finishReason,
+  type ModelTurn,
+  type ModelUsage,
+  type ModelWarning,
+} from "../../kernel/model-turn.ts";
+import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
+import { shortened } from "../../kernel/shortened.ts";
+import { ModelAnswerInvalid } from "./model-errors.ts";
 
 const lost = z.unknown().optional();
 

@@ -1,6 +1,7 @@
 import type { Clock } from "../../kernel/clock.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import type { LanguageModel } from "../../kernel/language-model.ts";
+import type { ModelTurn } from "../../kernel/model-turn.ts";
 import { parse } from "../../kernel/parse.ts";
 import {
   ModelAborted,
@@ -15,7 +16,6 @@ import { modelFailure } from "./model-failure.ts";
 import { type Cost, costOf, type ModelPrices, modelPrices } from "./model-prices.ts";
 import { isSpokenTo, type ModelRequest, nameOf } from "./model-prompt.ts";
 import { type ModelDelta, StreamedAnswer, StreamFailed } from "./model-stream.ts";
-import type { ModelTurn } from "./model-turn.ts";
 
 /** How a model that is not available is asked again. */
 export interface ModelRetry {

@@ -43,21 +43,23 @@ export function modelFailure(thrown: unknown, model: string, now: number): Armat
   const said = codeOf(error);
   const name = typeof error["name"] === "string" ? error["name"] : "";
   const retryAfterMs = waitOf(error["responseHeaders"], now);
+  const told = status === undefined || status < 400 ? {} : { status };
   const reason = said ?? (status === undefined ? (word(name) ?? "no reason was given") : `status ${status}`);
   const unavailable = () =>
     new ModelUnavailable({
       model,
       reason,
-      ...(status === undefined ? {} : { status }),
+      ...told,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
-  const refused = () => new ModelRefused({ model, reason, ...(status === undefined ? {} : { status }) });
+  const refused = () => new ModelRefused({ model, reason, ...told });
+  // Also of what was cut off after a status that was fine.
+  if (error["isRetryable"] === true) return unavailable();
   if (status !== undefined) {
     if (status >= 500 || NOT_NOW.includes(status)) return unavailable();
-    if (status >= 400) return error["isRetryable"] === true ? unavailable() : refused();
+    if (status >= 400) return refused();
     return new ModelAnswerInvalid({ model, reason: `an answer with status ${status} could not be read` });
   }
-  if (error["isRetryable"] === true) return unavailable();
   const known = NAMED[name] ?? (said === undefined ? undefined : SAID[said]);
   if (known === "refused") return refused();
   if (known === "invalid") return new ModelAnswerInvalid({ model, reason: `it could not be read (${word(name)})` });

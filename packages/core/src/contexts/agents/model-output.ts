@@ -1,11 +1,11 @@
 import { toJSONSchema } from "zod/v4/core";
+import type { ModelMessage } from "../../kernel/model-messages.ts";
+import type { ModelTurn } from "../../kernel/model-turn.ts";
 import { type Issue, type JsonObject, type Schema, tryParse } from "../../kernel/schema.ts";
 import type { ModelCall, ModelCallOptions, ModelClient } from "./model-client.ts";
 import { ModelOutputInvalid } from "./model-errors.ts";
 import { shower } from "./model-exchange.ts";
-import type { ModelMessage } from "./model-messages.ts";
 import { type ModelRequest, nameOf } from "./model-prompt.ts";
-import type { ModelTurn } from "./model-turn.ts";
 
 /** An output that fits its schema, and the calls that it took: one, or two where the model had to mend it. */
 export interface ModelOutput<Out> {
@@ -91,7 +91,7 @@ function* candidates(text: string): Generator<string> {
 const REQUEST = "Answer with JSON only, without any other text. It must fit this JSON Schema:";
 
 // One system message, at the beginning: some providers take no other.
-function instructed(messages: readonly ModelMessage[], schema: JsonObject): readonly ModelMessage[] {
+export function instructed(messages: readonly ModelMessage[], schema: JsonObject): readonly ModelMessage[] {
   const instruction = `${REQUEST}\n${JSON.stringify(schema)}`;
   const [first, ...others] = messages;
   return first?.role === "system"
@@ -99,7 +99,7 @@ function instructed(messages: readonly ModelMessage[], schema: JsonObject): read
     : [{ role: "system", content: instruction }, ...messages];
 }
 
-function repair({ text }: ModelTurn, issues: readonly Issue[]): readonly ModelMessage[] {
+export function repair({ text }: ModelTurn, issues: readonly Issue[]): readonly ModelMessage[] {
   const list = issues.map(({ path, message }) => `- ${path === "" ? "It" : path} ${message}.`).join("\n");
   const wrong = `Your answer does not fit the JSON Schema:\n${list}\nAnswer again, with all of the JSON and nothing else.`;
   return [
@@ -109,7 +109,7 @@ function repair({ text }: ModelTurn, issues: readonly Issue[]): readonly ModelMe
 }
 
 // Draft 7 is what the interface names. What the model writes is the schema's input.
-function outputSchema(schema: Schema): JsonObject {
+export function outputSchema(schema: Schema): JsonObject {
   const { $schema: _, ...described } = toJSONSchema(schema as unknown as Parameters<typeof toJSONSchema>[0], {
     io: "input",
     target: "draft-7",

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ModelUsage } from "./model-turn.ts";
+import type { ModelUsage } from "../../kernel/model-turn.ts";
 
 /** Nine decimals are kept of a price, and more than that are refused rather than rounded. */
 const perMillion = z

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { ContextDefinition, ExecutionCommands, ExecutionQueries } from "../../kernel/context.ts";
 import { CANCEL_SIGNAL } from "../../kernel/execution.ts";
 import { parse } from "../../kernel/parse.ts";
+import type { Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { TransactionStore } from "../../kernel/store-adapter.ts";
 import type { RunnableOperation } from "../call.ts";
@@ -24,7 +25,7 @@ export function executionCommands(context: ContextDefinition, call: CallInfo, wo
   const signal = (id: string, signalName: string, payload: Json) =>
     work.join({ context: name, change: { step: "signal", id, signal: { name: signalName, payload } } });
   return {
-    start({ name: definition, version }, id, input) {
+    start({ name: definition, version }, id, input, { agent } = {}) {
       const known = context.executions.some((each) => each.name === definition && each.version === version);
       if (!known) throw new TypeError(`The context "${name}" has no definition "${definition}" of version ${version}.`);
       work.join({
@@ -36,7 +37,7 @@ export function executionCommands(context: ContextDefinition, call: CallInfo, wo
             definition,
             version,
             input: storableJson(input, "The execution's input") ?? null,
-            principal: call.principal,
+            principal: agent === undefined ? call.principal : agentFor(call.principal, agent),
             correlationId: call.correlationId,
             causationId: call.causationId,
             traceparent: call.trace.traceparent,
@@ -63,4 +64,10 @@ export function executionQueries(
     get: (id) => store.execution(scope, id),
     history: (id, { limit = 100, after } = {}) => store.journal(scope, { id, limit, after }),
   };
+}
+
+function agentFor(caller: Principal, agent: string): Principal {
+  const { tenant, actor, onBehalfOf, limitedTo } = caller;
+  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+  return { tenant, actor: { type: "agent", id: agent }, onBehalfOf: onBehalfOf ?? self, limitedTo };
 }

@@ -225,7 +225,7 @@ export class ExecutionWorker {
   async #attempt(attempt: Attempt): Promise<Json | undefined> {
     const { activity, execution, args, signal } = attempt;
     const context = this.#context.contract.name;
-    const base = this.#requestOf(execution);
+    const base = this.#requestOf(execution, activity.system === true);
     if (activity.operation === undefined)
       return runActivity(attempt, {
         context,
@@ -253,8 +253,7 @@ export class ExecutionWorker {
     end: ExecutionEnd,
   ): Promise<boolean> {
     const context = this.#context.contract.name;
-    const { tenant, ...own } = write;
-    const principal: Principal = { tenant, actor: { type: "system", id: `${context}.executions` } };
+    const { tenant: _, ...own } = write;
     const { status } = end;
     const outcome =
       status === "completed"
@@ -265,8 +264,7 @@ export class ExecutionWorker {
         `${context}.${operation}`,
         { executionId: execution.id, status, ...outcome },
         {
-          ...this.#requestOf(execution),
-          principal,
+          ...this.#requestOf(execution, true),
           join: () => ({ context, change: { step: "write", write: own } }),
         },
       );
@@ -277,8 +275,10 @@ export class ExecutionWorker {
     }
   }
 
-  #requestOf({ principal, traceparent, correlationId, id }: TakenExecution): CallRequest {
-    return { principal, traceparent, correlationId, causationId: id, from: this.#context.contract.name };
+  #requestOf({ principal, traceparent, correlationId, id }: TakenExecution, asSystem: boolean): CallRequest {
+    const context = this.#context.contract.name;
+    const caller = asSystem ? systemFor(principal, `${context}.executions`) : principal;
+    return { principal: caller, traceparent, correlationId, causationId: id, from: context };
   }
 
   #abandon(execution: TakenExecution, error: unknown): void {
@@ -309,6 +309,12 @@ export class ExecutionWorker {
       throw error;
     }
   }
+}
+
+/** Armature itself, on behalf of whom the execution is for. */
+function systemFor({ tenant, actor, onBehalfOf }: Principal, id: string): Principal {
+  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+  return { tenant, actor: { type: "system", id }, onBehalfOf: onBehalfOf ?? self };
 }
 
 function keyOf({ name, version }: Pick<ExecutionDefinition, "name" | "version">): string {

@@ -1,0 +1,210 @@
+import { z } from "zod";
+import type { Client } from "../../kernel/contract.ts";
+import { ArmatureError } from "../../kernel/errors.ts";
+import {
+  type ActivityContext,
+  ExecutionCanceled,
+  type ExecutionContext,
+  type ExecutionDefinition,
+} from "../../kernel/execution.ts";
+import {
+  type AssistantPart,
+  assistantPart,
+  type ModelMessage,
+  type ToolResultPart,
+} from "../../kernel/model-messages.ts";
+import { modelUsage } from "../../kernel/model-turn.ts";
+import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
+import { connectors } from "../connectors/contract.ts";
+import { type AgentRegistry, toolOf } from "./agent-registry.ts";
+import {
+  AgentLimitReached,
+  agents,
+  ConnectionUnclear,
+  connectionsOfRun,
+  type ToolDecision,
+  toolDecision,
+} from "./contract.ts";
+import type { ModelClient } from "./model-client.ts";
+import { askModel } from "./model-step.ts";
+
+/** What a run's execution is begun with. */
+export const runArguments = z.strictObject({
+  runId: z.templateLiteral(["run_", z.string()]),
+  agent: z.string(),
+  version: z.int(),
+  parallelTools: z.int(),
+  connections: connectionsOfRun,
+});
+type RunArguments = z.infer<typeof runArguments>;
+
+/** What a model call comes to, as the journal has it. */
+const answer = z.strictObject({
+  content: z.array(assistantPart),
+  text: z.string(),
+  output: z.json().optional(),
+  usage: modelUsage,
+  model: z.string(),
+  nanos: z.int().optional(),
+  currency: z.string().optional(),
+});
+export type ModelStep = z.infer<typeof answer>;
+
+const verdict = z.object({
+  status: z.enum(["approved", "edited", "rejected", "expired"]),
+  arguments: z.record(z.string(), z.json()).optional(),
+  reason: z.string().optional(),
+});
+
+const toolArguments = z.strictObject({
+  agent: z.string(),
+  version: z.int(),
+  name: z.string(),
+  arguments: z.record(z.string(), z.json()),
+  connections: connectionsOfRun,
+});
+
+/** The execution that every run is: ask the model, do what it asks for as far as it may, ask again. */
+export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
+
+/** @param model asks the host's models */
+export function agentRunDefinition(registry: AgentRegistry, model: ModelClient): ExecutionDefinition {
+  return {
+    ...AGENT_RUN,
+    ended: "ended",
+    activities: {
+      model: {
+        output: answer as unknown as Schema,
+        // It asks again by itself, and the next model. This is for outages that last.
+        retry: { attempts: 4, firstWaitMs: 5_000, factor: 4, longestWaitMs: 300_000 },
+        timeoutMs: 600_000,
+        system: true,
+        run: async ({ runId }: { readonly runId: `run_${string}` }, ctx: ActivityContext) => {
+          const own = ctx.use(agents) as unknown as { transcript: typeof transcript };
+          const { agent, version, messages } = await own.transcript({ runId });
+          return askModel(
+            model,
+            registry.find(agent, version),
+            messages as unknown as readonly ModelMessage[],
+            ctx.signal,
+          );
+        },
+      },
+      "record-step": { operation: "agents.recordStep", system: true },
+      "record-results": { operation: "agents.recordResults", system: true },
+      resume: { operation: "agents.resume", system: true },
+      tool: {
+        retry: { attempts: 4 },
+        timeoutMs: 300_000,
+        run: (args: z.infer<typeof toolArguments>, ctx: ActivityContext) => runTool(registry, args, ctx),
+      },
+    },
+    run: async (ctx, given) => (await loop(ctx, runArguments.parse(given))) as Json,
+  };
+}
+
+// Only for its type: the context's own internal query.
+declare const transcript: (input: { readonly runId: string }) => Promise<{
+  readonly agent: string;
+  readonly version: number;
+  readonly messages: readonly Json[];
+}>;
+
+async function loop(ctx: ExecutionContext, run: RunArguments) {
+  const { runId } = run;
+  for (let step = 1; ; step += 1) {
+    const { text, output, ...answered } = answer.parse(await ctx.activity("model", { runId, step }));
+    const recorded = await ctx.activity("record-step", { runId, step, ...answered } as unknown as Json);
+    const decisions = z.array(toolDecision).parse((recorded as { readonly decisions: Json }).decisions);
+    if (decisions.length === 0) return { text, ...(output === undefined ? {} : { output }) };
+    const calls = new Map(answered.content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
+    const results = await inParallel(run.parallelTools, decisions, (decision) =>
+      resolve(ctx, run, decision, calls.get(decision.callId)!),
+    );
+    const next = await ctx.activity("record-results", { runId, step, results } as unknown as Json);
+    const { stop } = next as { readonly stop?: string };
+    if (stop !== undefined) throw new AgentLimitReached({ runId, limit: stop });
+  }
+}
+
+type Call = Extract<AssistantPart, { readonly type: "tool-call" | "invalid-tool-call" }>;
+
+function isCall(part: AssistantPart): part is Call {
+  return part.type === "tool-call" || part.type === "invalid-tool-call";
+}
+
+/** Every tool call comes to exactly one result. */
+async function resolve(
+  ctx: ExecutionContext,
+  run: RunArguments,
+  decision: ToolDecision,
+  call: Call,
+): Promise<ToolResultPart> {
+  const result = (outcome: "ok" | "error", value: Json): ToolResultPart => ({
+    ...{ type: "tool-result", callId: call.id, name: call.name, outcome },
+    value: value as never,
+  });
+  if (decision.type === "refused" || call.type !== "tool-call")
+    return result("error", decision.type === "refused" ? decision.reason : "This call cannot be run.");
+  let args = call.arguments as JsonObject;
+  if (decision.type === "approval") {
+    const {
+      status,
+      arguments: edited,
+      reason,
+    } = verdict.parse(await ctx.waitForSignal(`approval.${decision.approvalId}`));
+    if (status === "rejected")
+      return result("error", `A person has rejected this call${reason === undefined ? "." : `: ${reason}`}`);
+    if (status === "expired") return result("error", "Nobody has approved this call in time. It was not run.");
+    if (status === "edited" && edited !== undefined) args = edited as JsonObject;
+    const { stop } = (await ctx.activity("resume", { runId: run.runId })) as { readonly stop?: string };
+    if (stop !== undefined) return result("error", `This call was not run: ${stop}`);
+  }
+  try {
+    const { agent, version, connections } = run;
+    const value = await ctx.activity("tool", { agent, version, connections, name: call.name, arguments: args } as Json);
+    return result("ok", value ?? null);
+  } catch (error) {
+    if (error instanceof ExecutionCanceled || !(error instanceof ArmatureError)) throw error;
+    return result("error", { code: error.code, message: error.message });
+  }
+}
+
+async function runTool(
+  registry: AgentRegistry,
+  given: z.infer<typeof toolArguments>,
+  ctx: ActivityContext,
+): Promise<unknown> {
+  const { agent, version, name, arguments: args, connections } = toolArguments.parse(given);
+  const tool = toolOf(registry.find(agent, version), name);
+  if (tool === undefined)
+    throw new TypeError(`The agent "${agent}" of version ${version} has no tool "${name}" any more.`);
+  const input = { ...tool.toInput(args as JsonObject) };
+  if (tool.provider !== undefined)
+    Object.assign(input, { connectorId: connections[tool.provider] ?? (await onlyConnection(ctx, tool.provider)) });
+  const client = ctx.use(tool.contract) as Readonly<Record<string, (input: unknown) => Promise<unknown>>>;
+  return tool.toResult(await client[tool.operation]!(input));
+}
+
+async function onlyConnection(ctx: ActivityContext, provider: string): Promise<string> {
+  const client: Client<typeof connectors> = ctx.use(connectors);
+  const { items } = await client.list({ provider, status: "connected", limit: 2 });
+  if (items.length === 1) return items[0]!.id;
+  throw new ConnectionUnclear({ provider, connections: items.length });
+}
+
+/** With a cap, in the order in which the calls were made. */
+async function inParallel<T, R>(cap: number, items: readonly T[], run: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const lane = async () => {
+    for (;;) {
+      const at = next;
+      next += 1;
+      if (at >= items.length) return;
+      results[at] = await run(items[at]!);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(cap, items.length) }, lane));
+  return results;
+}

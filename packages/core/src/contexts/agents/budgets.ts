@@ -1,0 +1,46 @@
+import type { CommandContext } from "../../kernel/context.ts";
+import { type Amount, Budget, NOTHING } from "./budget.ts";
+import type { Agents } from "./contract.ts";
+
+type Ctx = Pick<CommandContext<Agents, never>, "tryLoad" | "now">;
+
+/** What the next step may take at most. `nanos` is undefined where it is not known what a model costs. */
+export interface Wanted {
+  readonly tokens: number;
+  readonly nanos: number | undefined;
+}
+
+/** The budgets that a run counts against: its tenant's and its agent's, as far as they are set. */
+async function budgetsOf(ctx: Ctx, agent: string): Promise<readonly Budget[]> {
+  const found = await Promise.all(["tenant", `agent.${agent}`].map((id) => ctx.tryLoad(Budget, id)));
+  return found.filter((budget) => budget !== undefined);
+}
+
+/**
+ * Keeps what a step may take at most, in every budget of the run.
+ *
+ * @returns which of them does not have that much; nothing is kept then
+ */
+export async function reserve(
+  ctx: Ctx,
+  agent: string,
+  runId: `run_${string}`,
+  wanted: Wanted,
+): Promise<string | undefined> {
+  const budgets = await budgetsOf(ctx, agent);
+  for (const budget of budgets) {
+    // What cannot be reckoned cannot be kept within a bound.
+    if (wanted.nanos === undefined && budget.state.limits.nanos !== undefined)
+      return `the price of a model, which "${budget.id}" bounds`;
+    if (budget.reserve(runId, { tokens: wanted.tokens, nanos: wanted.nanos ?? 0, steps: 1 })) continue;
+    for (const other of budgets) other.settle(runId, NOTHING);
+    budget.exhausted(runId, ctx.now);
+    return `the budget "${budget.id}"`;
+  }
+  return undefined;
+}
+
+/** A run has used so much, and keeps nothing any more. */
+export async function settle(ctx: Ctx, agent: string, runId: `run_${string}`, used: Amount): Promise<void> {
+  for (const budget of await budgetsOf(ctx, agent)) budget.settle(runId, used);
+}

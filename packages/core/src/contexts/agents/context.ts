@@ -1,0 +1,287 @@
+import { createHash } from "node:crypto";
+import { callHash } from "../../kernel/call-hash.ts";
+import { atomic, type CommandContext, defineContext } from "../../kernel/context.ts";
+import type { Json, JsonObject } from "../../kernel/schema.ts";
+import { canonicalJson } from "../../kernel/schema.ts";
+import {
+  ApprovalApproved,
+  ApprovalEdited,
+  ApprovalExpired,
+  ApprovalRejected,
+  approvals,
+} from "../approvals/contract.ts";
+import { connectors } from "../connectors/contract.ts";
+import { Agent } from "./agent.ts";
+import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
+import { AGENT_RUN, agentRunDefinition } from "./agent-loop.ts";
+import { AgentRegistry, toolOf } from "./agent-registry.ts";
+import { AgentRun } from "./agent-run.ts";
+import { type Amount, Budget, NOTHING } from "./budget.ts";
+import { reserve, settle, type Wanted } from "./budgets.ts";
+import {
+  AgentLimitReached,
+  AgentRunRequestedOtherwise,
+  type Agents,
+  agents,
+  NobodyToActFor,
+  type RunInput,
+  type ToolDecision,
+} from "./contract.ts";
+import { Conversation, Message, type MessageState } from "./conversation.ts";
+import type { ModelClient } from "./model-client.ts";
+import { estimateInputTokens } from "./model-size.ts";
+import { requestOf, transcriptOf } from "./transcript.ts";
+import { agentView, followRun, messageView, runView } from "./views.ts";
+
+/** What the context needs from outside. */
+export interface AgentsOptions {
+  readonly definitions: readonly AgentDefinition[];
+  readonly model: ModelClient;
+  /** What a call costs at most, in billionths; undefined where no price is known. */
+  readonly priceOf: (
+    models: readonly string[],
+    tokens: { readonly inputTokens: number; readonly maxOutputTokens: number },
+  ) => number | undefined;
+}
+
+type Ctx = CommandContext<Agents, never>;
+const SUBJECT = "agents.run";
+
+/** The context of agents: who they are, what they do for whom, and what they may use up. */
+export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
+  const registry = new AgentRegistry(definitions);
+  const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
+    const { outputTokens } = agent.limits;
+    const nanos = priceOf(agent.models, { inputTokens, maxOutputTokens: outputTokens });
+    return { tokens: inputTokens + outputTokens, nanos };
+  };
+  /** Why the run may not go on; it keeps what its next step may take otherwise. */
+  const mayGoOn = async (ctx: Ctx, run: AgentRun, inputTokens: number): Promise<string | undefined> => {
+    const { agent, agentVersion } = run.state;
+    if (run.limitReached !== undefined) return run.limitReached;
+    const status = (await ctx.tryLoad(Agent, agent))?.state.status ?? "active";
+    if (status !== "active") return `an agent that is ${status}`;
+    return reserve(ctx, agent, run.id as `run_${string}`, wanted(registry.find(agent, agentVersion), inputTokens));
+  };
+  const messagesOf = async (ctx: Pick<Ctx, "findAll">, conversationId: string) => {
+    const messages: MessageState[] = [];
+    for await (const { state } of ctx.findAll(Message, { where: { conversationId }, orderBy: "order" }))
+      messages.push(state);
+    return messages;
+  };
+
+  return defineContext(agents, {
+    dependsOn: [atomic(approvals), connectors],
+    aggregates: [Agent, AgentRun, Budget, Conversation, Message],
+    executions: definitions.length === 0 ? [] : [agentRunDefinition(registry, model)],
+    handlers: {
+      list: async ({ capability, taskType }, ctx) =>
+        Promise.all(
+          registry
+            .fitting({ capability, taskType })
+            .map(async (each) => agentView(each, await ctx.tryLoad(Agent, each.id))),
+        ),
+      run: async ({ input, conversationId, runId, connections = {}, ...asked }, ctx) => {
+        const agent = await registry.route(
+          asked,
+          async (id) =>
+            (await ctx.tryLoad(Agent, id))?.state.status !== "paused" &&
+            (await ctx.tryLoad(Agent, id))?.state.status !== "retired",
+        );
+        const { actor } = ctx.principal;
+        const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+        const onBehalfOf = ctx.principal.onBehalfOf ?? self;
+        if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
+        const inputHash = hash([agent.id, input as Json, conversationId ?? null, connections]);
+        const id = (runId ?? ctx.newId("run")) as `run_${string}`;
+        const known = runId === undefined ? undefined : await ctx.tryLoad(AgentRun, id);
+        if (known !== undefined) {
+          if (known.state.inputHash !== inputHash) throw new AgentRunRequestedOtherwise({ runId: id });
+          return { runId: id, conversationId: known.state.conversationId as `cnv_${string}`, agent: known.state.agent };
+        }
+        Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
+        const conversation =
+          conversationId === undefined
+            ? ctx.add(
+                Conversation.start(ctx.newId("cnv") as `cnv_${string}`, {
+                  agent: agent.id,
+                  startedBy: onBehalfOf,
+                  at: ctx.now,
+                }),
+              )
+            : await ctx.load(Conversation, conversationId);
+        const { steps, tokens, nanos } = agent.limits;
+        const run = ctx.add(
+          AgentRun.start(
+            id,
+            {
+              ...{ agent: agent.id, agentVersion: agent.version, onBehalfOf, inputHash, connections },
+              conversationId: conversation.id as `cnv_${string}`,
+              limits: { steps, tokens, ...(nanos === undefined ? {} : { nanos }) },
+            },
+            ctx.now,
+          ),
+        );
+        const content = contentOf(input);
+        ctx.add(Message.of(place(run), 0, "user", content, ctx.now));
+        const before = conversationId === undefined ? [] : transcriptOf(await messagesOf(ctx, conversationId), id);
+        const request = requestOf(agent, [...before, { role: "user", content }]);
+        const stop = await reserve(ctx, agent.id, id, wanted(agent, estimateInputTokens(request)));
+        if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
+        const { parallelTools } = agent.limits;
+        ctx.executions.start(
+          AGENT_RUN,
+          id,
+          { runId: id, agent: agent.id, version: agent.version, parallelTools, connections },
+          { agent: agent.id },
+        );
+        return { runId: id, conversationId: conversation.id as `cnv_${string}`, agent: agent.id };
+      },
+      get: async ({ runId }, ctx) => runView(await ctx.load(AgentRun, runId)),
+      listRuns: async ({ agent, status, conversationId, limit, after }, ctx) => {
+        const { items, next } = await ctx.find(AgentRun, {
+          where: { agent, status, conversationId },
+          orderBy: "startedAt",
+          direction: "desc",
+          ...{ limit, after },
+        });
+        return { items: items.map(runView), next };
+      },
+      messages: async ({ conversationId, limit, after }, ctx) => {
+        await ctx.load(Conversation, conversationId);
+        const page = await ctx.find(Message, { where: { conversationId }, orderBy: "order", limit, after });
+        return { items: page.items.map(messageView), next: page.next };
+      },
+      follow: ({ runId }, ctx) => followRun(ctx, runId),
+      cancel: async ({ runId, reason }, ctx) => {
+        (await ctx.load(AgentRun, runId)).mustBeUnderWay();
+        ctx.executions.cancel(runId, reason);
+      },
+      pause: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).pause(ctx.now),
+      activate: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).activate(ctx.now),
+      retire: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).retire(ctx.now),
+      setBudget: async ({ budget, ...limits }, ctx) => {
+        if (budget !== "tenant") registry.find(budget.slice("agent.".length));
+        ((await ctx.tryLoad(Budget, budget)) ?? ctx.add(new Budget(budget))).set(limits as Partial<Amount>, ctx.now);
+      },
+      budget: async ({ budget }, ctx) => {
+        const found = await ctx.tryLoad(Budget, budget);
+        if (found === undefined) return { limits: {}, spent: NOTHING, reserved: NOTHING };
+        return { limits: found.state.limits, spent: found.state.spent, reserved: found.reservedBy(() => true) };
+      },
+      transcript: async ({ runId }, ctx) => {
+        const { agent, agentVersion, conversationId, connections } = (await ctx.load(AgentRun, runId)).state;
+        const messages = transcriptOf(await messagesOf(ctx, conversationId), runId);
+        return { agent, version: agentVersion, messages: messages as never, connections };
+      },
+      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency }, ctx) => {
+        const run = await ctx.load(AgentRun, runId);
+        const agent = registry.find(run.state.agent, run.state.agentVersion);
+        const calls = content.flatMap((part) =>
+          part.type === "tool-call" || part.type === "invalid-tool-call" ? [part] : [],
+        );
+        ctx.add(Message.of(place(run), run.state.messages, "assistant", content, ctx.now));
+        const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
+        run.step({ step, model: asked, usage, cost, calls: calls.map(({ id, name }) => ({ id, name })) }, ctx.now);
+        const tokens = (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0);
+        await settle(ctx, agent.id, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
+        const decisions: ToolDecision[] = [];
+        for (const call of calls) {
+          const tool = toolOf(agent, call.name);
+          if (call.type === "invalid-tool-call" || tool === undefined) {
+            const reason = call.type === "invalid-tool-call" ? call.reason : `There is no tool "${call.name}".`;
+            decisions.push({ type: "refused", callId: call.id, reason });
+          } else if (!needsApproval(agent, tool)) decisions.push({ type: "run", callId: call.id });
+          else {
+            const approvalId = approvalIdOf(runId, step, call.id);
+            await ctx.use(approvals).request({
+              approvalId,
+              subject: { type: SUBJECT, id: runId },
+              action: tool.name,
+              title: `${agent.id}: ${tool.description}`.slice(0, 500),
+              arguments: call.arguments as JsonObject,
+              inputSchema: tool.inputSchema,
+              permission: tool.permission,
+              risk: tool.risk,
+            });
+            decisions.push({ type: "approval", callId: call.id, approvalId });
+          }
+        }
+        const waits = decisions.flatMap((decision) => (decision.type === "approval" ? [decision.approvalId] : []));
+        if (waits.length > 0) run.suspend(waits, ctx.now);
+        return { decisions };
+      },
+      recordResults: async ({ runId, step, results }, ctx) => {
+        const run = await ctx.load(AgentRun, runId);
+        ctx.add(Message.of(place(run), run.state.messages, "tool", results, ctx.now));
+        run.toolsRun(
+          step,
+          results.map(({ name, outcome }) => ({ name, outcome })),
+          ctx.now,
+        );
+        const added = estimateInputTokens({ messages: [{ role: "tool", content: results }] });
+        return { stop: await mayGoOn(ctx, run, run.state.contextTokens + added) };
+      },
+      resume: async ({ runId }, ctx) => {
+        const run = await ctx.load(AgentRun, runId);
+        return { stop: await mayGoOn(ctx, run, run.state.contextTokens) };
+      },
+      ended: async ({ executionId: runId, status, result, error }, ctx) => {
+        const run = await ctx.load(AgentRun, runId);
+        const { agent, openCalls, approvals: waiting } = run.state;
+        const cause = { code: error?.code ?? "internal", message: error?.message ?? "" };
+        if (openCalls.length > 0) {
+          // Whoever goes on with the conversation finds a result for each call.
+          const results = openCalls.map(({ id, name }) => ({
+            ...({ type: "tool-result", callId: id, name, outcome: "error" } as const),
+            value: "It is not known whether this call was run: the run has ended before.",
+          }));
+          ctx.add(Message.of(place(run), run.state.messages, "tool", results, ctx.now));
+        }
+        for (const approvalId of waiting) ctx.send(approvals, "expire", { approvalId: approvalId as `apr_${string}` });
+        await settle(ctx, agent, runId, NOTHING);
+        if (status === "completed") {
+          const { text, output } = result as { readonly text: string; readonly output?: Json };
+          run.complete({ text, output: output as never }, ctx.now);
+        } else if (status === "failed") run.fail(cause, ctx.now);
+        else run.cancel(ctx.now);
+      },
+    },
+    subscriptions: (on) =>
+      [ApprovalApproved, ApprovalEdited, ApprovalRejected, ApprovalExpired].map((event) =>
+        on(event, { consumer: `agents.${event.type.replace(".", "-")}` }, async ({ data }, ctx) => {
+          if (data.subject.type !== SUBJECT) return;
+          const { approvalId, subject } = data;
+          const decided = await ctx.use(approvals).get({ approvalId });
+          const { status, editedArguments, reason } = decided;
+          ctx.executions.signal(subject.id, `approval.${approvalId}`, {
+            status,
+            ...(editedArguments === undefined ? {} : { arguments: editedArguments }),
+            ...(reason === undefined ? {} : { reason }),
+          } as Json);
+        }),
+      ),
+  });
+}
+
+async function agentOf(ctx: Ctx, registry: AgentRegistry, id: string): Promise<Agent> {
+  registry.find(id);
+  return (await ctx.tryLoad(Agent, id)) ?? ctx.add(new Agent(id));
+}
+
+function contentOf(input: RunInput): Exclude<RunInput, string> {
+  return typeof input === "string" ? [{ type: "text", text: input }] : input;
+}
+
+function place({ id, state }: AgentRun) {
+  return { id, conversationId: state.conversationId, startedAt: state.startedAt };
+}
+
+function hash(value: Json): string {
+  return createHash("sha256").update(canonicalJson(value)).digest("base64url");
+}
+
+/** The same whenever the step is written down: it is asked once. */
+function approvalIdOf(runId: string, step: number, callId: string): `apr_${string}` {
+  return `apr_${callHash(runId, { step, callId }).slice(0, 40)}`;
+}

@@ -1,0 +1,417 @@
+import { z } from "zod";
+import { command, defineContract, query, stream } from "../../kernel/contract.ts";
+import { defineError } from "../../kernel/errors.ts";
+import { defineEvent } from "../../kernel/event.ts";
+import { assistantPart, filePart, textPart, toolResultPart } from "../../kernel/model-messages.ts";
+import { modelUsage } from "../../kernel/model-turn.ts";
+import { pageOf, paging } from "../../kernel/paging.ts";
+import { sensitive } from "../../kernel/sensitive.ts";
+
+const at = z.iso.datetime();
+const agentId = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "must be lower-case letters, digits and hyphens");
+export const runId = z.templateLiteral(["run_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
+export const conversationId = z.templateLiteral(["cnv_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
+const approvalId = z.templateLiteral(["apr_", z.string()]);
+const json = z.json();
+const name = z.string().min(1).max(100);
+
+export const runStatus = z.enum(["running", "suspended", "completed", "failed", "canceled"]);
+export const party = z.strictObject({ type: z.enum(["user", "service"]), id: z.string() });
+const cause = z.strictObject({ code: z.string(), message: z.string() });
+
+/** The connections of a tenant that a run uses, by provider. */
+export const connectionsOfRun = z.record(z.string().max(100), z.templateLiteral(["con_", z.string()]));
+
+/** What a run has used so far. */
+export const runUsage = z.strictObject({
+  /** Answers of models. */
+  steps: z.int(),
+  toolCalls: z.int(),
+  inputTokens: z.int(),
+  outputTokens: z.int(),
+  /** Billionths of the currency's unit. */
+  nanos: z.int(),
+  currency: z.string().optional(),
+  /** Steps of which it is not known what they cost. */
+  stepsWithoutCost: z.int(),
+});
+export type RunUsage = z.infer<typeof runUsage>;
+
+const about = { runId, agent: z.string(), agentVersion: z.int(), conversationId, at };
+
+/** A run has begun. */
+export const AgentRunStarted = defineEvent("agent.run_started", {
+  version: 1,
+  data: z.strictObject({ ...about, onBehalfOf: party }),
+});
+/** A model has answered. */
+export const AgentStepTaken = defineEvent("agent.step_taken", {
+  version: 1,
+  data: z.strictObject({
+    ...about,
+    step: z.int(),
+    model: z.string(),
+    inputTokens: z.int(),
+    outputTokens: z.int(),
+    nanos: z.int().optional(),
+    currency: z.string().optional(),
+    /** Names of the tools that it asks for. */
+    tools: z.array(z.string()),
+  }),
+});
+/** Tools were run, or refused. */
+export const AgentToolsRun = defineEvent("agent.tools_run", {
+  version: 1,
+  data: z.strictObject({
+    ...about,
+    step: z.int(),
+    tools: z.array(z.strictObject({ name: z.string(), outcome: z.enum(["ok", "error"]) })),
+  }),
+});
+/** A run waits for people to approve what it wants to do. */
+export const AgentRunSuspended = defineEvent("agent.run_suspended", {
+  version: 1,
+  data: z.strictObject({ ...about, approvals: z.array(approvalId) }),
+});
+/** A run has come to its end. */
+export const AgentExecuted = defineEvent("agent.executed", {
+  version: 1,
+  data: z.strictObject({ ...about, usage: runUsage }),
+});
+export const AgentRunFailed = defineEvent("agent.run_failed", {
+  version: 1,
+  data: z.strictObject({ ...about, usage: runUsage, code: z.string() }),
+});
+export const AgentRunCanceled = defineEvent("agent.run_canceled", {
+  version: 1,
+  data: z.strictObject({ ...about, usage: runUsage }),
+});
+/** A conversation was begun. */
+export const ConversationStarted = defineEvent("conversation.started", {
+  version: 1,
+  data: z.strictObject({ conversationId, agent: z.string(), startedBy: party, at }),
+});
+/** A message was added; what it says stands in the conversation alone. */
+export const MessageAdded = defineEvent("conversation.message_added", {
+  version: 1,
+  data: z.strictObject({
+    messageId: z.string(),
+    conversationId,
+    runId,
+    role: z.enum(["user", "assistant", "tool"]),
+    at,
+  }),
+});
+/** A tenant has changed what an agent may do for it. */
+export const AgentPaused = defineEvent("agent.paused", { version: 1, data: z.strictObject({ agent: z.string(), at }) });
+export const AgentActivated = defineEvent("agent.activated", {
+  version: 1,
+  data: z.strictObject({ agent: z.string(), at }),
+});
+export const AgentRetired = defineEvent("agent.retired", {
+  version: 1,
+  data: z.strictObject({ agent: z.string(), at }),
+});
+/** A tenant has set what its runs may use. */
+export const BudgetSet = defineEvent("agent.budget_set", {
+  version: 1,
+  data: z.strictObject({
+    budget: z.string(),
+    tokens: z.int().optional(),
+    nanos: z.int().optional(),
+    steps: z.int().optional(),
+    at,
+  }),
+});
+const amount = { tokens: z.int(), nanos: z.int(), steps: z.int() };
+/** A run keeps so much of a budget for its next step. */
+export const BudgetReserved = defineEvent("agent.budget_reserved", {
+  version: 1,
+  data: z.strictObject({ budget: z.string(), runId, ...amount }),
+});
+/** A run has used so much of what it kept, and gives back the rest. */
+export const BudgetSettled = defineEvent("agent.budget_settled", {
+  version: 1,
+  data: z.strictObject({ budget: z.string(), runId, ...amount }),
+});
+/** A run was stopped, because its next step could have taken more than is left. */
+export const BudgetExhausted = defineEvent("agent.budget_exhausted", {
+  version: 1,
+  data: z.strictObject({ budget: z.string(), runId, at }),
+});
+
+/** The agent does nothing for this tenant: it is paused, or retired. */
+export class AgentNotActive extends defineError("agent.not_active", {
+  kind: "precondition",
+  details: z.object({ agent: z.string(), status: z.string() }),
+  message: ({ agent, status }) => `The agent "${agent}" is ${status}.`,
+}) {}
+/** No agent fits what was asked for. */
+export class NoAgentFits extends defineError("agent.none_fits", {
+  kind: "not-found",
+  details: z.object({ asked: z.string() }),
+  message: ({ asked }) => `No active agent fits ${asked}.`,
+}) {}
+/** The run has ended. */
+export class AgentRunNotUnderWay extends defineError("agent.run_not_under_way", {
+  kind: "precondition",
+  details: z.object({ runId: z.string(), status: z.string() }),
+  message: ({ runId: id, status }) => `The run "${id}" is not under way: it is ${status}.`,
+}) {}
+/** A run may not go further: its own limits, or its tenant's budget. */
+export class AgentLimitReached extends defineError("agent.limit_reached", {
+  kind: "exhausted",
+  details: z.object({ runId: z.string(), limit: z.string() }),
+  message: ({ runId: id, limit }) => `The run "${id}" was stopped: its limit of ${limit} is reached.`,
+}) {}
+/** An agent works for a person or a service account: what it may do is what they may. */
+export class NobodyToActFor extends defineError("agent.nobody_to_act_for", {
+  kind: "forbidden",
+  details: z.object({ agent: z.string() }),
+  message: ({ agent }) => `The agent "${agent}" can only be run for a user or a service account.`,
+}) {}
+/** An id was used before for another run. */
+export class AgentRunRequestedOtherwise extends defineError("agent.run_requested_otherwise", {
+  kind: "conflict",
+  details: z.object({ runId: z.string() }),
+  message: ({ runId: id }) => `The run "${id}" was started before, with another input.`,
+}) {}
+
+/** A tool needs a connection to a provider, and which one is not clear. */
+export class ConnectionUnclear extends defineError("agent.connection_unclear", {
+  kind: "precondition",
+  details: z.object({ provider: z.string(), connections: z.int() }),
+  message: ({ provider, connections }) =>
+    connections === 0
+      ? `There is no connection to "${provider}".`
+      : `There are several connections to "${provider}": the run has to name one.`,
+}) {}
+
+const input = z.union([
+  z.string().min(1).max(200_000),
+  z
+    .array(z.discriminatedUnion("type", [textPart, filePart]))
+    .min(1)
+    .max(50),
+]);
+export type RunInput = z.infer<typeof input>;
+
+const runView = z.object({
+  runId,
+  agent: z.string(),
+  agentVersion: z.int(),
+  conversationId,
+  status: runStatus,
+  onBehalfOf: party,
+  startedAt: at,
+  endedAt: at.optional(),
+  usage: runUsage,
+  /** What waits to be approved. */
+  approvals: z.array(approvalId),
+  /** Its answer, once it has completed. */
+  text: z.string().optional(),
+  /** The same as JSON, where the agent declares a shape. */
+  output: json.optional(),
+  error: cause.optional(),
+});
+export type AgentRunView = z.infer<typeof runView>;
+
+const messageView = z.object({
+  messageId: z.string(),
+  runId,
+  role: z.enum(["user", "assistant", "tool"]),
+  content: z.array(z.union([textPart, filePart, assistantPart, toolResultPart])),
+  at,
+});
+export type MessageView = z.infer<typeof messageView>;
+
+const agentView = z.object({
+  agent: z.string(),
+  version: z.int(),
+  summary: z.string(),
+  status: z.enum(["active", "paused", "retired"]),
+  capabilities: z.array(z.string()),
+  taskTypes: z.array(z.string()),
+  tools: z.array(z.object({ name: z.string(), description: z.string(), risk: z.string(), approval: z.boolean() })),
+});
+const budgetName = z
+  .string()
+  .regex(/^(tenant|agent\.[a-z][a-z0-9-]{0,62})$/, 'must be "tenant", or "agent." and its id');
+const budgetLimits = {
+  tokens: z.int().min(0).optional(),
+  nanos: z.int().min(0).optional(),
+  steps: z.int().min(0).optional(),
+};
+const byAgent = z.strictObject({ agent: agentId });
+
+const turnContent = z.array(assistantPart);
+/** What is to become of a tool call. */
+export const toolDecision = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("run"), callId: z.string() }),
+  z.strictObject({ type: z.literal("approval"), callId: z.string(), approvalId }),
+  z.strictObject({ type: z.literal("refused"), callId: z.string(), reason: z.string() }),
+]);
+export type ToolDecision = z.infer<typeof toolDecision>;
+
+const contract = defineContract(
+  "agents",
+  {
+    list: query({
+      input: z.strictObject({ capability: name.optional(), taskType: name.optional() }),
+      output: z.array(agentView),
+      permission: "agents:read",
+      http: "GET /agents",
+      summary: "Lists the agents, by what they can do.",
+    }),
+    run: command({
+      input: z.strictObject({
+        /** One of the three says which agent: its id, something it can do, or what kind of task this is. */
+        agent: agentId.optional(),
+        capability: name.optional(),
+        taskType: name.optional(),
+        input: sensitive(input),
+        /** Goes on with a conversation. */
+        conversationId: conversationId.optional(),
+        /** With the same id and input, the run that there is already. */
+        runId: runId.optional(),
+        /** Which connection of a provider its tools use, where the tenant has several. */
+        connections: connectionsOfRun.optional(),
+      }),
+      output: z.object({ runId, conversationId, agent: z.string() }),
+      errors: [AgentNotActive, NoAgentFits, NobodyToActFor, AgentLimitReached, AgentRunRequestedOtherwise],
+      permission: "agents:run",
+      http: "POST /agents/runs",
+      target: "runId",
+      summary: "Has an agent work on something for the caller.",
+    }),
+    get: query({
+      input: z.strictObject({ runId }),
+      output: runView,
+      permission: "agents:read",
+      http: "GET /agents/runs/{runId}",
+      summary: "Shows a run: what it waits for, what it has used, what it came to.",
+    }),
+    listRuns: query({
+      input: z.strictObject({
+        ...paging,
+        agent: agentId.optional(),
+        status: runStatus.optional(),
+        conversationId: conversationId.optional(),
+      }),
+      output: pageOf(runView),
+      permission: "agents:read",
+      http: "GET /agents/runs",
+      summary: "Lists runs, the newest first; suspended ones with their approvals.",
+    }),
+    messages: query({
+      input: z.strictObject({ ...paging, conversationId }),
+      output: pageOf(messageView),
+      permission: "agents:read",
+      http: "GET /conversations/{conversationId}/messages",
+      summary: "Shows a conversation in its order.",
+    }),
+    follow: stream({
+      input: z.strictObject({ runId }),
+      output: z.discriminatedUnion("type", [
+        z.object({ type: z.literal("message"), message: messageView }),
+        z.object({ type: z.literal("status"), run: runView }),
+      ]),
+      permission: "agents:read",
+      http: "GET /agents/runs/{runId}/events",
+      summary: "Follows a run message by message until it has ended.",
+    }),
+    cancel: command({
+      input: z.strictObject({ runId, reason: z.string().min(1).max(1_000) }),
+      errors: [AgentRunNotUnderWay],
+      permission: "agents:run",
+      http: "POST /agents/runs/{runId}/cancel",
+      summary: "Asks a run to end. What waits to be approved is not run any more.",
+    }),
+    pause: command({
+      input: byAgent,
+      permission: "agents:write",
+      http: "POST /agents/{agent}/pause",
+      summary: "Has an agent begin nothing more for this tenant.",
+    }),
+    activate: command({
+      input: byAgent,
+      errors: [AgentNotActive],
+      permission: "agents:write",
+      http: "POST /agents/{agent}/activate",
+      summary: "Has a paused agent work again.",
+    }),
+    retire: command({
+      input: byAgent,
+      permission: "agents:write",
+      http: "POST /agents/{agent}/retire",
+      summary: "Ends an agent's work for this tenant, for good.",
+    }),
+    setBudget: command({
+      input: z.strictObject({ budget: budgetName, ...budgetLimits }),
+      permission: "agents:write",
+      http: "PUT /agents/budgets/{budget}",
+      summary: "Sets what all runs of the tenant, or of one agent, may use up. What was used stays used.",
+    }),
+    budget: query({
+      input: z.strictObject({ budget: budgetName }),
+      output: z.object({ limits: z.object(budgetLimits), spent: z.object(amount), reserved: z.object(amount) }),
+      permission: "agents:read",
+      http: "GET /agents/budgets/{budget}",
+      summary: "Shows a budget, what was used of it, and what runs keep for their next step.",
+    }),
+    recordStep: command({
+      input: z.strictObject({
+        runId,
+        step: z.int(),
+        content: sensitive(turnContent),
+        usage: modelUsage,
+        model: z.string(),
+        nanos: z.int().optional(),
+        currency: z.string().optional(),
+      }),
+      output: z.object({ decisions: z.array(toolDecision) }),
+      permission: "internal",
+      summary: "Writes down what a model has answered, and decides on the tools that it asks for.",
+    }),
+    recordResults: command({
+      input: z.strictObject({ runId, step: z.int(), results: sensitive(z.array(toolResultPart)) }),
+      output: z.object({ stop: z.string().optional() }),
+      permission: "internal",
+      summary: "Writes down what tools came to, and keeps budget for the next step.",
+    }),
+    resume: command({
+      input: z.strictObject({ runId }),
+      output: z.object({ stop: z.string().optional() }),
+      permission: "internal",
+      summary: "Looks again, when something was approved, at whether the run may go on.",
+    }),
+    ended: command({
+      input: z.strictObject({
+        executionId: runId,
+        status: z.enum(["completed", "failed", "canceled"]),
+        result: sensitive(json).optional(),
+        error: z.object({ code: z.string(), message: z.string() }).optional(),
+        retryable: z.boolean().optional(),
+      }),
+      permission: "internal",
+      summary: "Hears how a run ended.",
+    }),
+    transcript: query({
+      input: z.strictObject({ runId }),
+      output: z.object({ agent: z.string(), version: z.int(), messages: z.array(json), connections: connectionsOfRun }),
+      permission: "internal",
+      summary: "What the run's next model call is made of.",
+    }),
+  },
+  {
+    events: [
+      ...[AgentRunStarted, AgentStepTaken, AgentToolsRun, AgentRunSuspended, AgentExecuted, AgentRunFailed],
+      ...[AgentRunCanceled, ConversationStarted, MessageAdded, AgentPaused, AgentActivated, AgentRetired],
+      ...[BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
+    ],
+  },
+);
+
+/** Agents that act for people, under their permissions, within limits, and with approval. */
+export interface Agents extends Readonly<typeof contract> {}
+export const agents: Agents = contract;

@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/aggregate.ts";
+import type { Instant } from "../../kernel/clock.ts";
+import type { EventOf } from "../../kernel/event.ts";
+import { assistantPart, filePart, textPart, toolResultPart } from "../../kernel/model-messages.ts";
+import { ConversationStarted, MessageAdded, party } from "./contract.ts";
+
+const conversationState = z.strictObject({ agent: z.string(), startedBy: party, startedAt: z.string() });
+type ConversationState = z.infer<typeof conversationState>;
+
+/** What somebody and an agent say to each other, over one run or many. */
+export class Conversation extends AggregateRoot<ConversationState, EventOf<typeof ConversationStarted>> {
+  static readonly definition = defineAggregate("conversation", {
+    state: conversationState,
+    events: [ConversationStarted],
+    index: ["agent", "startedAt"],
+  });
+
+  static start(
+    id: `cnv_${string}`,
+    {
+      agent,
+      startedBy,
+      at,
+    }: { readonly agent: string; readonly startedBy: z.infer<typeof party>; readonly at: Instant },
+  ): Conversation {
+    const conversation = new Conversation(id);
+    conversation.raise(ConversationStarted, { conversationId: id, agent, startedBy, at });
+    return conversation;
+  }
+
+  protected override evolve(_: ConversationState | undefined, { data }: EventOf<typeof ConversationStarted>) {
+    return { agent: data.agent, startedBy: data.startedBy, startedAt: data.at };
+  }
+}
+
+const messageState = z.strictObject({
+  conversationId: z.string(),
+  runId: z.string(),
+  role: z.enum(["user", "assistant", "tool"]),
+  content: z.array(z.union([textPart, filePart, assistantPart, toolResultPart])),
+  at: z.string(),
+  /** Its place in the conversation. */
+  order: z.string(),
+});
+export type MessageState = z.infer<typeof messageState>;
+type MessageEvent = Withholding<
+  EventOf<typeof MessageAdded>,
+  { readonly content: MessageState["content"]; readonly order: string }
+>;
+
+/** One message. It is never changed, and its id makes sure that it is there once. */
+export class Message extends AggregateRoot<MessageState, MessageEvent> {
+  static readonly definition = defineAggregate("message", {
+    state: messageState,
+    events: [MessageAdded],
+    index: ["conversationId", "order"],
+  });
+
+  /** @param number its place among the run's messages, from 0 */
+  static of(
+    run: { readonly id: string; readonly conversationId: string; readonly startedAt: Instant },
+    number: number,
+    role: MessageState["role"],
+    content: MessageState["content"],
+    at: Instant,
+  ): Message {
+    const place = String(number).padStart(6, "0");
+    const message = new Message(`msg_${run.id}_${place}`);
+    message.raise(
+      MessageAdded,
+      {
+        messageId: message.id,
+        conversationId: run.conversationId as `cnv_${string}`,
+        runId: run.id as `run_${string}`,
+        role,
+        at,
+      },
+      // A run's messages stand together, however long it waits in between.
+      { content, order: `${run.startedAt} ${run.id} ${place}` },
+    );
+    return message;
+  }
+
+  protected override evolve(_: MessageState | undefined, { data, withheld }: MessageEvent): MessageState {
+    const { conversationId, runId, role, at } = data;
+    return { conversationId, runId, role, at, ...withheld };
+  }
+}

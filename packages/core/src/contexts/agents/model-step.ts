@@ -1,0 +1,71 @@
+import type { ModelMessage } from "../../kernel/model-messages.ts";
+import type { ModelUsage } from "../../kernel/model-turn.ts";
+import type { Json } from "../../kernel/schema.ts";
+import type { AgentDefinition } from "./agent-definition.ts";
+import type { ModelStep } from "./agent-loop.ts";
+import type { ModelCall, ModelClient } from "./model-client.ts";
+import { ModelOutputInvalid } from "./model-errors.ts";
+import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
+import { nameOf } from "./model-prompt.ts";
+import { requestOf } from "./transcript.ts";
+
+/**
+ * One answer of an agent's model. Where the agent declares a shape, an answer without tool calls has it: one that has
+ * not is sent back once, with what is wrong.
+ *
+ * @throws {ModelOutputInvalid} it does not fit after that either; and what `ModelClient.call` throws
+ */
+export async function askModel(
+  client: ModelClient,
+  agent: AgentDefinition,
+  messages: readonly ModelMessage[],
+  signal: AbortSignal,
+): Promise<ModelStep> {
+  const { output: schema, models } = agent;
+  const request = requestOf(agent, messages);
+  const ask = (added: readonly ModelMessage[]) => {
+    if (schema === undefined) return client.call(request, { models, signal });
+    const described = outputSchema(schema);
+    const asked = [...instructed(request.messages, described), ...added];
+    return client.call({ ...request, messages: asked, json: { schema: described } }, { models, signal });
+  };
+  const first = await ask([]);
+  if (schema === undefined || first.turn.toolCalls.length > 0) return stepOf([first], undefined);
+  const read = readOutput(schema, first.turn);
+  if (read.ok) return stepOf([first], read.value as Json);
+  const second = await ask(repair(first.turn, read.issues));
+  const again = readOutput(schema, second.turn);
+  if (!again.ok) throw new ModelOutputInvalid({ model: nameOf(second.model), issues: [...again.issues] });
+  return stepOf([first, second], again.value as Json);
+}
+
+/** The last answer, at the cost of all of them. */
+function stepOf(calls: readonly ModelCall[], output: Json | undefined): ModelStep {
+  const { turn, model } = calls.at(-1)!;
+  const costs = calls.map(({ cost }) => cost);
+  const nanos = costs.reduce<number | undefined>(
+    (sum, cost) => (sum === undefined || !cost.known ? undefined : sum + cost.nanos),
+    0,
+  );
+  const currency = costs.flatMap((cost) => (cost.known ? [cost.currency] : []))[0];
+  return {
+    content: turn.content,
+    text: turn.text,
+    ...(output === undefined ? {} : { output: output as never }),
+    usage: calls.map(({ turn: { usage } }) => usage).reduce(sum),
+    model: nameOf(model),
+    ...(nanos === undefined ? {} : { nanos, currency }),
+  };
+}
+
+function sum(some: ModelUsage, more: ModelUsage): ModelUsage {
+  const both = (a: number | undefined, b: number | undefined) =>
+    a === undefined || b === undefined ? undefined : a + b;
+  return {
+    inputTokens: both(some.inputTokens, more.inputTokens),
+    outputTokens: both(some.outputTokens, more.outputTokens),
+    cachedInputTokens: some.cachedInputTokens + more.cachedInputTokens,
+    cacheWriteInputTokens: some.cacheWriteInputTokens + more.cacheWriteInputTokens,
+    reasoningTokens: some.reasoningTokens + more.reasoningTokens,
+  };
+}

@@ -1,0 +1,41 @@
+import type { ModelMessage, ModelTool } from "../../kernel/model-messages.ts";
+import type { AgentDefinition } from "./agent-definition.ts";
+import type { MessageState } from "./conversation.ts";
+import type { ModelRequest } from "./model-prompt.ts";
+
+type Stored = Pick<MessageState, "runId" | "role" | "content">;
+
+/**
+ * What a run's next model call reads of its conversation: its own messages, and those of others as far as each tool call
+ * in them has its result. A run that still waits elsewhere in the conversation is left out from where it waits.
+ */
+export function transcriptOf(messages: readonly Stored[], runId: string): readonly ModelMessage[] {
+  const read: ModelMessage[] = [];
+  for (const [at, message] of messages.entries()) {
+    if (message.runId !== runId && !isAnswered(messages, at)) continue;
+    read.push({ role: message.role, content: message.content } as ModelMessage);
+  }
+  return read;
+}
+
+function isAnswered(messages: readonly Stored[], at: number): boolean {
+  const { runId, role, content } = messages[at]!;
+  if (role !== "assistant") return true;
+  const asked = content.filter((part) => part.type === "tool-call" || part.type === "invalid-tool-call");
+  if (asked.length === 0) return true;
+  const next = messages[at + 1];
+  return next?.runId === runId && next.role === "tool";
+}
+
+/** What an agent's model is asked. */
+export function requestOf(agent: AgentDefinition, messages: readonly ModelMessage[]): ModelRequest {
+  const tools: ModelTool[] = agent.tools.map(({ name, description, inputSchema }) => ({
+    ...{ name, description },
+    inputSchema: inputSchema as ModelTool["inputSchema"],
+  }));
+  return {
+    messages: [{ role: "system", content: agent.instructions }, ...messages],
+    ...(tools.length === 0 ? {} : { tools }),
+    maxOutputTokens: agent.limits.outputTokens,
+  };
+}
