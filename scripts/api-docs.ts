@@ -24,6 +24,8 @@ const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
     "TokenEndpointOptions",
     "WithheldBy",
     "__class",
+    "approvalDetails",
+    "approvalView",
     "connectorView",
     "json",
     "projectionView",

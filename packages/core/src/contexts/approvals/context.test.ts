@@ -91,8 +91,10 @@ describe("an approval", () => {
       shown: { to: "bo@example.com", bcc: "x" },
       stripped: true,
     });
+    const blank = await agent().request({ ...mail, title: "\u2060\u202e" });
+    expect(await as("bob").get({ approvalId: blank.approvalId })).toMatchObject({ title: "", stripped: true });
     const { items } = await as("bob").list();
-    expect(items.map(({ title }) => title)).toEqual(["Mail to Bo", "Mail to Bo"]);
+    expect(items.map(({ title }) => title)).toEqual(["Mail to Bo", "Mail to Bo", ""]);
     expect(JSON.stringify(items)).not.toContain("example.com");
   });
 
@@ -333,7 +335,10 @@ test("a context asks in its own commit, and hears the verdict", async () => {
   await ann.outbox.write({ to: "bo", fail: false });
   const { items } = await ann.approvals.list();
   expect(items.map(({ approvalId }) => approvalId)).toEqual(["apr_bo"]);
+  const timers = (await ann.delivery.listScheduled()).items.map(({ context, operation }) => [context, operation]);
+  expect(timers).toEqual([["approvals", "approvals.expireDue"]]);
   await ann.approvals.approve({ approvalId: "apr_bo", hash: items[0]!.hash });
+  expect((await ann.delivery.listScheduled()).items).toEqual([]);
   await host.settled();
   expect(heard).toEqual(['{"to":"bo"}']);
   await host.close();

@@ -173,8 +173,8 @@ const approvalView = z.object({
 export type ApprovalView = z.infer<typeof approvalView>;
 
 const listedApproval = approvalView.extend({
-  /** Without what is invisible. */
-  title: title.optional(),
+  /** Without what is invisible, which may leave nothing. */
+  title: sensitive(z.string()).optional(),
 });
 
 const approvalDetails = listedApproval.extend({
@@ -187,7 +187,7 @@ const approvalDetails = listedApproval.extend({
   /** JSON Schema that edited arguments must fit. */
   inputSchema: stored.optional(),
   /** Why it was rejected. */
-  reason: reason.optional(),
+  reason: sensitive(z.string()).optional(),
   /** What is to run instead. */
   editedArguments: stored.optional(),
   editedShown: stored.optional(),
