@@ -77,6 +77,11 @@ function takeFunctions(schema: string): readonly FunctionText[] {
             WHERE waiting.definition = served.name AND waiting.version = served.version AND waiting.worker IS NULL
               AND waiting.due_at <= p_now ${condition}
             ORDER BY waiting.due_at LIMIT ${wanted} FOR NO KEY UPDATE SKIP LOCKED) AS found`;
+  const soonest = (condition: string) => `SELECT min(soonest.due_at) INTO next_at FROM ${served} CROSS JOIN LATERAL (
+    SELECT waiting.due_at FROM ${schema}.executions AS waiting
+      WHERE waiting.definition = served.name AND waiting.version = served.version AND waiting.worker IS NULL
+        AND waiting.due_at IS NOT NULL ${condition}
+      ORDER BY waiting.due_at LIMIT 1) AS soonest;`;
   const take = (from: string) => `
       UPDATE ${schema}.executions AS held SET worker = p_worker, fence = held.fence + 1, takes = held.takes + 1
         FROM ${from} WHERE held.tenant = due.tenant AND held.id = due.id
@@ -96,6 +101,8 @@ DECLARE
   ids text[] := '{}';
   more_tenants text[];
   more_ids text[];
+  next_at bigint;
+  executions text := '[]';
   limited text;
   ignored text;
 BEGIN
@@ -122,6 +129,13 @@ BEGIN
   SELECT coalesce(json_agg(json_build_object('tenant', tenant, 'id', id, 'signals', signals)), '[]')::text INTO signaled
     FROM ${schema}.executions WHERE worker = p_worker AND signals > 0;
 
+  -- Mostly nothing is due, and this is all that there is to do.
+  ${soonest("")}
+  IF next_at <= p_now THEN
+    ${soonest("AND waiting.due_at > p_now")}
+  ELSE
+    p_limit := 0;
+  END IF;
   IF p_limit > 0 AND num_nonnulls(VARIADIC p_of_all || p_of_tenant) = 0 THEN
     WITH due AS MATERIALIZED (${due("p_limit", "")} ORDER BY found.due_at LIMIT p_limit),
     taken AS (${take("due")})
@@ -167,28 +181,26 @@ BEGIN
     END LOOP;
   END IF;
 
-  -- That a worker is alive is no loss when the server loses it.
-  IF freed = 0 AND coalesce(cardinality(ids), 0) = 0 THEN
-    ignored := set_config('synchronous_commit', 'off', true);
+  IF coalesce(cardinality(ids), 0) = 0 THEN
+    -- That a worker is alive is no loss when the server loses it.
+    IF freed = 0 THEN
+      ignored := set_config('synchronous_commit', 'off', true);
+    END IF;
+  ELSE
+    -- A statement of its own: it sees what was written until the rows were locked, and nobody writes more.
+    SELECT json_agg(json_build_object('tenant', held.tenant, 'id', held.id, 'definition', held.definition,
+          'version', held.version, 'startedAt', held.started_at, 'fence', held.fence, 'takes', held.takes,
+          'attempts', held.attempts, 'body', begun.body,
+          'signals', CASE WHEN held.signals = 0 THEN '[]' ELSE (SELECT ${signalsOf(schema, "held.tenant", "held.id")}) END,
+          'journal', CASE WHEN held.length = 0 THEN '[]' ELSE (
+            SELECT json_agg(entry ORDER BY number) FROM ${schema}.execution_journal AS journal
+              WHERE journal.tenant = held.tenant AND journal.id = held.id) END) ORDER BY held.due_at)::text
+      INTO executions
+      FROM unnest(tenants, ids) AS taken (tenant, id)
+        JOIN ${schema}.executions AS held ON held.tenant = taken.tenant AND held.id = taken.id
+        JOIN ${schema}.execution_inputs AS begun ON begun.tenant = taken.tenant AND begun.id = taken.id;
   END IF;
-  -- A statement of its own: it sees what was written until the rows were locked, and nobody writes more.
-  RETURN '{"signaled":' || signaled || ',"nextAt":' || coalesce((
-      SELECT min(soonest.due_at) FROM ${served} CROSS JOIN LATERAL (
-        SELECT waiting.due_at FROM ${schema}.executions AS waiting
-          WHERE waiting.definition = served.name AND waiting.version = served.version AND waiting.worker IS NULL
-            AND waiting.due_at > p_now
-          ORDER BY waiting.due_at LIMIT 1) AS soonest)::text, 'null')
-    || ',"executions":' || CASE WHEN coalesce(cardinality(ids), 0) = 0 THEN '[]' ELSE (
-      SELECT json_agg(json_build_object('tenant', held.tenant, 'id', held.id, 'definition', held.definition,
-            'version', held.version, 'startedAt', held.started_at, 'fence', held.fence, 'takes', held.takes,
-            'attempts', held.attempts, 'body', begun.body,
-            'signals', CASE WHEN held.signals = 0 THEN '[]' ELSE (SELECT ${signalsOf(schema, "held.tenant", "held.id")}) END,
-            'journal', CASE WHEN held.length = 0 THEN '[]' ELSE (
-              SELECT json_agg(entry ORDER BY number) FROM ${schema}.execution_journal AS journal
-                WHERE journal.tenant = held.tenant AND journal.id = held.id) END) ORDER BY held.due_at)::text
-        FROM unnest(tenants, ids) AS taken (tenant, id)
-          JOIN ${schema}.executions AS held ON held.tenant = taken.tenant AND held.id = taken.id
-          JOIN ${schema}.execution_inputs AS begun ON begun.tenant = taken.tenant AND begun.id = taken.id) END || '}';
+  RETURN '{"signaled":' || signaled || ',"nextAt":' || coalesce(next_at::text, 'null') || ',"executions":' || executions || '}';
 END`,
       nestedLoops,
     ),
