@@ -170,7 +170,10 @@ export function writeExecution(schema: string, tenant: string): string {
               ended = item -> 'ended', ended_at = (item ->> 'endedAt')::bigint
           WHERE ${held} AND (length = known OR added = 0);
         IF FOUND THEN
-          IF added > 0 THEN
+          IF added = 1 THEN
+            INSERT INTO ${schema}.execution_journal (tenant, id, number, entry)
+            VALUES (${tenant}, item ->> 'id', known, entries -> 0);
+          ELSIF added > 0 THEN
             INSERT INTO ${schema}.execution_journal (tenant, id, number, entry)
             SELECT ${tenant}, item ->> 'id', known + each.place - 1, each.entry
               FROM jsonb_array_elements(entries) WITH ORDINALITY AS each (entry, place);
