@@ -59,6 +59,9 @@ function hostPorts() {
     deadLetters: (...args) => inner.deadLetters(...args),
     outbox: inner.outbox,
     timers: inner.timers,
+    executions: inner.executions,
+    execution: (...args) => inner.execution(...args),
+    journal: (...args) => inner.journal(...args),
     log: inner.log,
     // Sealed secrets would be kept here.
     records: { get: refuse("records"), put: refuse("records"), delete: refuse("records"), list: refuse("records") },

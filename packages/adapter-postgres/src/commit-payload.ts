@@ -10,23 +10,26 @@ import {
   type TimerChange,
   VersionConflict,
 } from "@armature/core";
+import { executionRows } from "./execution-rows.ts";
 
 type OnlyChange = NonNullable<ReturnType<typeof onlyChange>>["change"];
 
 /** A part of a commit as the database's functions take it. */
 export interface CommitPayload extends Partial<OnlyChange>, Partial<ReturnType<typeof rest>> {
   readonly context: string;
+  readonly executions: ReturnType<typeof executionRows> | undefined;
   readonly inbox: CommitPart["inbox"];
   readonly idempotency: (Omit<NonNullable<CommitPart["idempotency"]>, "outcome"> & { outcome?: string }) | undefined;
 }
 
 export function payloadOf(part: CommitPart): CommitPayload {
-  const { context, inbox, idempotency } = part;
+  const { context, executions = [], inbox, idempotency } = part;
   const one = onlyChange(part);
   return {
     context,
     ...one?.change,
     ...(one === undefined ? rest(part) : isEmpty(one.others) ? undefined : rest(one.others)),
+    executions: executions.length === 0 ? undefined : executionRows(executions),
     inbox,
     idempotency:
       idempotency?.step === "settle" ? { ...idempotency, outcome: JSON.stringify(idempotency.outcome) } : idempotency,
@@ -106,7 +109,7 @@ export function recordOf({ outcome, ...record }: RecordRow): IdempotencyRecord {
 
 /** What a commit function answers when a guard stands in the way. */
 export type CommitAnswer =
-  | { readonly status: "handled-before" | "key-gone" }
+  | { readonly status: "handled-before" | "key-gone" | "execution-lost" }
   | { readonly status: "key-taken"; readonly record: RecordRow };
 
 /** What is answered for a commit that is part of a larger transaction and was refused: all that it wrote is undone. */
@@ -119,7 +122,7 @@ export interface CommitRefusal {
 export function commitResult(answer: CommitAnswer | undefined, parts: readonly CommitPayload[]): CommitResult {
   if (answer === undefined) return { status: "committed" };
   if (answer.status === "key-taken") return { status: "key-taken", record: recordOf(answer.record) };
-  if (answer.status === "handled-before") return { status: "handled-before" };
+  if (answer.status === "handled-before" || answer.status === "execution-lost") return { status: answer.status };
   // The record that this attempt goes on from has been removed meanwhile: the caller has to look again.
   const key = parts.find((part) => part.idempotency !== undefined)?.idempotency?.key ?? "";
   throw new VersionConflict({ type: "idempotency key", id: key });

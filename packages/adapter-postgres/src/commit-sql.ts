@@ -99,7 +99,12 @@ BEGIN
       ${insertAudit(schema)}
     END IF;
   END IF;
+  -- Behind the aggregates and before everything else, in either form: what is locked is locked in one order.
   IF items IS NULL THEN
+    items := p_part -> 'executions';
+    IF items IS NOT NULL THEN
+      ignored := ${schema}.write_executions(p_tenant, items);
+    END IF;
     RETURN NULL;
   END IF;
 
@@ -130,6 +135,12 @@ BEGIN
       DELETE FROM ${schema}.aggregates WHERE tenant = p_tenant AND type = item ->> 'type' AND id = item ->> 'id';
     END IF;
   END LOOP;
+
+  items := p_part -> 'executions';
+  IF items IS NOT NULL THEN
+    ignored := ${schema}.write_executions(p_tenant, items);
+  END IF;
+  items := p_part -> 'aggregates';
 
   -- Who follows the log counts on it that whoever takes a position has its transaction's id by then.
   IF jsonb_array_length(items) = 0 THEN

@@ -75,7 +75,7 @@ describe.skipIf(await withoutServer())("with a server", () => {
     elsewhere: open(),
     pass: async (ms) => {
       const times = {
-        ...{ relay_claims: "expires_at", relay_members: "expires_at" },
+        ...{ relay_claims: "expires_at", relay_members: "expires_at", execution_workers: "expires_at" },
         ...{ inbox: "handled_at", idempotency: "created_at" },
       };
       for (const schema of ["conformance_alpha", "conformance_beta"])

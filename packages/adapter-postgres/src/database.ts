@@ -1,6 +1,6 @@
 import { compareText, type StoredAggregate } from "@armature/core";
 import type { CommitAnswer, CommitPayload, CommitRefusal } from "./commit-payload.ts";
-import { breaksConnection, sqlState, typedError } from "./errors.ts";
+import { breaksConnection, StoreFailed, sqlState, typedError } from "./errors.ts";
 import { contextSchema } from "./identifier.ts";
 import { type Came, Together } from "./together.ts";
 
@@ -73,7 +73,9 @@ const MOST_SHARED = 65_536;
 function mayShare({ parts, json }: CommitCall): boolean {
   const [part] = parts;
   if (part?.only === undefined || parts.length > 1 || json.length > MOST_SHARED) return false;
-  return part.counters === undefined && part.timers === undefined && part.letters === undefined;
+  if (part.counters !== undefined || part.timers !== undefined || part.letters !== undefined) return false;
+  // Nobody else wants one that is begun, or is written of by the worker that holds it.
+  return (part.executions ?? []).every(({ step }) => step === "start" || step === "write");
 }
 
 function inLockOrder(a: CommitCall, b: CommitCall): number {
@@ -140,10 +142,15 @@ export class Database implements Functions {
     // Several contexts, or two guards in one: the function that can take a guard back.
     const simple =
       first !== undefined && parts.length === 1 && (first.inbox === undefined || first.idempotency === undefined);
-    const answer = await (simple
-      ? this.call(first.context, contextSchema(first.context), "commit", [tenant, json.slice(1, -1)])
-      : this.call("armature", "armature", "commit", [tenant, json]));
-    return answer as CommitAnswer | undefined;
+    const answer = (
+      simple
+        ? this.call(first.context, contextSchema(first.context), "commit", [tenant, json.slice(1, -1)])
+        : this.call("armature", "armature", "commit", [tenant, json])
+    ).catch((error: unknown) => {
+      if (error instanceof StoreFailed && error.details.sqlState === sqlState.executionLost) return executionLost;
+      throw error;
+    });
+    return (await answer) as CommitAnswer | undefined;
   }
 
   async #commitTogether(commits: readonly CommitCall[]): Promise<readonly Came<CommitAnswer | undefined>[]> {
@@ -159,6 +166,7 @@ export class Database implements Functions {
     for (const [index, at] of places.entries()) {
       const answer = answers[index];
       if (answer?.status !== "refused") came[at] = { answer: answer ?? undefined };
+      else if (answer.code === sqlState.executionLost) came[at] = { answer: executionLost };
       // What waited too long for a row waits by itself.
       else if (answer.code === sqlState.lockTimeout) came[at] = "alone";
       else came[at] = { error: typedError(answer, commits[at]!.parts[0]!.context, "commit") };
@@ -210,6 +218,9 @@ export class Database implements Functions {
     return { ...statement, values };
   }
 }
+
+/** What is answered for a commit whose function has raised that it is so: nothing of it is written. */
+export const executionLost: CommitAnswer = { status: "execution-lost" };
 
 function heardOfByItsQuery(): void {}
 

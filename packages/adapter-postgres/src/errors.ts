@@ -7,6 +7,8 @@ export const sqlState = {
   /** A guard of a commit over several contexts is taken; never leaves the function. */
   refused: "RM002",
   unknownContext: "RM003",
+  /** A commit was to write of an execution that somebody else has by now. */
+  executionLost: "RM004",
   /** PostgreSQL's own: a lock was not had in time. */
   lockTimeout: "55P03",
 } as const;

@@ -5,8 +5,16 @@ import {
   type TransactionOutcome,
 } from "@armature/core";
 import type { CommitAnswer, CommitPayload, CommitRefusal } from "./commit-payload.ts";
-import { answerOf, type Database, type Functions, type Load, type LoadAnswer, type QueryConfig } from "./database.ts";
-import { sqlStateOf, typedError } from "./errors.ts";
+import {
+  answerOf,
+  type Database,
+  executionLost,
+  type Functions,
+  type Load,
+  type LoadAnswer,
+  type QueryConfig,
+} from "./database.ts";
+import { sqlState, sqlStateOf, typedError } from "./errors.ts";
 import { contextSchema } from "./identifier.ts";
 import { TenantStore } from "./tenant-store.ts";
 
@@ -56,6 +64,7 @@ class FunctionsWithin implements Functions {
       text: "SELECT armature.commit_within($1, $2, $3) AS answer",
       values: [tenant, JSON.stringify(parts)],
     })) as CommitAnswer | CommitRefusal | undefined;
+    if (answer?.status === "refused" && answer.code === sqlState.executionLost) return executionLost;
     if (answer?.status === "refused") throw typedError(answer, "armature", "commit");
     return answer;
   }

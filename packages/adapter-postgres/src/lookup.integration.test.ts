@@ -55,6 +55,16 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
           FROM generate_series(${from}, ${to}) AS n, generate_series(0, 7) AS shard;
         INSERT INTO orders.timers (tenant, key, due_at, command)
           SELECT 'acme', 'cmd_' || to_char(n, 'FM00000'), n, '{}' FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.executions (tenant, id, definition, version, started_at, due_at, worker, fence, length, ended_at)
+          SELECT 'acme', 'exe_' || to_char(n, 'FM00000'), CASE WHEN n % 1000 = 2 THEN 'few' ELSE 'refund' END, 1, n,
+            CASE n % 5 WHEN 1 THEN 1000000 + n WHEN 4 THEN n END, CASE n % 5 WHEN 2 THEN 'other' END, 1,
+            CASE n WHEN 2502 THEN ${ROWS + 1} ELSE 0 END, CASE n % 5 WHEN 3 THEN 1000 + n END
+          FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.execution_inputs (tenant, id, body)
+          SELECT 'acme', 'exe_' || to_char(n, 'FM00000'), '{}' FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.execution_journal (tenant, id, number, entry)
+          SELECT 'acme', 'exe_02502', n, '{}' FROM generate_series(${from}, ${to}) AS n;
+        INSERT INTO orders.execution_workers VALUES ('other', 'infinity') ON CONFLICT DO NOTHING;
         INSERT INTO orders.projection_rows (tenant, projection, generation, id, body, idx)
           SELECT 'acme', 'sums', generation, 'r' || to_char(n, 'FM00000'), jsonb_build_object('filler', repeat('x', 200)),
             jsonb_build_object('spent', '4' || to_char(n, 'FM00000'))
@@ -91,6 +101,8 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
 
   const commit = (change: object, counters?: readonly object[], timers?: readonly object[]) =>
     `SELECT orders.commit('acme', '${JSON.stringify({ aggregates: [change], events: [], messages: [], audit: [], counters, timers })}')`;
+  const take = (limit: number, one: string, other = "none", ofAll = "{null,null}", ofTenant = "{null,null}") =>
+    `SELECT orders.executions_take('me', 60000, null, 5000, ${limit}, '{${one},${other}}', '{1,1}', '${ofAll}', '${ofTenant}')`;
   const find = (query: object) =>
     `SELECT orders.find('acme', '${JSON.stringify({ type: "order", where: {}, ...query })}')`;
 
@@ -143,6 +155,26 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
     "a timer is found by its key": "SELECT orders.list_timers('acme', 'cmd_02500', 0, '', false, 3)",
     "it is asked which timers are due": "SELECT orders.timers_due(3, 3)",
     "a timer is fired": `SELECT orders.timers_fire('[{"tenant":"acme","key":"cmd_02500","dueAt":2500,"id":"x","message":{"id":"x"}}]')`,
+    "an execution is begun and another one hears of something": `SELECT orders.commit('acme', '${JSON.stringify({
+      ...{ aggregates: [], events: [], messages: [], audit: [] },
+      executions: [
+        { step: "start", execution: { id: "exe_new", definition: "refund", version: 1, startedAt: 5, body: {} } },
+        { step: "signal", id: "exe_02500", signal: { name: "paid", payload: {} } },
+      ],
+    })}')`,
+    "a step of an execution is written down": `SELECT orders.executions_write('${JSON.stringify([
+      { tenant: "acme", id: "exe_02502", fence: 1, length: ROWS + 1, entries: [{}] },
+      { tenant: "acme", id: "exe_02507", fence: 1, length: 0, entries: [{}], ended: {}, endedAt: 5 },
+      { tenant: "acme", id: "exe_02512", fence: 1, length: 0, entries: [{}], seen: 0, dueAt: 5 },
+    ])}')`,
+    "an execution is taken": take(1, "refund"),
+    "no execution is due": take(3, "other", "refund without its version"),
+    "a worker only says that it is alive": take(0, "refund"),
+    "an execution of a definition that is limited is taken": take(1, "few", "refund", "{5,null}", "{null,null}"),
+    "an execution is looked at": "SELECT orders.execution('acme', 'exe_02500')",
+    "a page of a journal is read": "SELECT orders.list_journal('acme', 'exe_02502', 2500, 3)",
+    "an execution's signals are read": "SELECT orders.executions_signals('acme', 'exe_02500')",
+    "some executions are forgotten": "SELECT orders.executions_prune(2000, 3)",
     "a row of a projection is read": "SELECT orders.one_row('acme', 'sums', 'r02500')",
     "rows of a projection are looked for": `SELECT orders.projection_load('sums', 2, '[{"tenant":"acme","id":"r02500"},{"tenant":"acme","id":"x"}]')`,
     "a batch of a projection is committed": `SELECT orders.projection_commit('sums', '${JSON.stringify(batch)}')`,

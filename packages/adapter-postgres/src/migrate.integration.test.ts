@@ -153,6 +153,35 @@ describe.skipIf(await withoutServer())("Migrating a PostgreSQL server", () => {
     expect(await store.load(acme("orders"), [{ type: "order", id: "old" }])).toMatchObject([{ version: 1 }]);
   });
 
+  it("brings durable executions to a database from before there were any", async () => {
+    const database = await fresh();
+    const store = storeOn(database);
+    await store.migrate([orders]);
+    await store.commit("acme", { parts: [saved("orders", "order", "old")] });
+    // As the tenth version has left it: without the tables, and with other functions.
+    await database.pool.query(`DROP TABLE orders.executions, orders.execution_inputs, orders.execution_journal,
+        orders.execution_signals, orders.execution_workers;
+      DROP FUNCTION orders.write_executions, orders.execution, orders.list_journal, orders.executions_take,
+        orders.executions_write, orders.executions_leave, orders.executions_signals, orders.executions_prune;
+      DELETE FROM armature.migrations WHERE name = 'executions';
+      UPDATE armature.migrations SET version = 10, fingerprint = 'tenth'`);
+    expect(await store.pendingMigration?.([orders])).toContain("orders: executions");
+
+    await store.migrate([orders]);
+    const { id: correlationId, actor, traceparent } = sentCommand;
+    const execution = {
+      ...{ id: "e", definition: "refund", version: 1, input: {}, startedAt: 5, traceparent },
+      ...{ principal: { tenant: "acme", actor }, correlationId, causationId: correlationId },
+    };
+    await store.commit("acme", {
+      parts: [{ ...saved("orders", "order", "new"), executions: [{ step: "start", execution }] }],
+    });
+    const definitions = [{ name: "refund", versions: [1] }];
+    const request = { worker: "w", ttlMs: 60_000, now: 5, limit: 5, definitions };
+    expect((await store.executions.take("orders", request)).executions).toMatchObject([execution]);
+    expect(await store.load(acme("orders"), [{ type: "order", id: "old" }])).toMatchObject([{ version: 1 }]);
+  });
+
   it("leaves alone what newer code has migrated", async () => {
     const database = await fresh();
     await storeOn(database).migrate([orders]);

@@ -5,6 +5,8 @@ import { commitFunctions } from "./commit-sql.ts";
 import type { ConnectionPool, PoolClient, Queryable } from "./database.ts";
 import { deadLetterFunctions } from "./dead-letters-sql.ts";
 import { breaksConnection, isLostRace, MigrationRefused, sqlStateOf, typedError } from "./errors.ts";
+import { executionRelayFunctions } from "./executions-relay-sql.ts";
+import { executionFunctions, executionTables } from "./executions-sql.ts";
 import { callable, installed } from "./function-text.ts";
 import { contextSchema, indexColumn, quoteIdentifier } from "./identifier.ts";
 import { leaseFunctions } from "./lease-sql.ts";
@@ -13,13 +15,13 @@ import { relayFunctions } from "./outbox-sql.ts";
 import { partitions, partitionsWritten } from "./partitions-sql.ts";
 import { projectionFunctions, projectionQueries, projectionSteps } from "./projection-sql.ts";
 import { queryFunctions } from "./query-sql.ts";
-import { retentionFunctions, retentionIndexes, unfinishedOfAll } from "./retention-sql.ts";
+import { inboxOfAll, retentionFunctions, retentionIndexes, unfinishedOfAll } from "./retention-sql.ts";
 import { createRole, mayActAs, type Roles } from "./roles.ts";
 import { contextAccess, contextTables, counterTable, indexField, sharedAccess, sharedTables } from "./schema-sql.ts";
 import { timerFunctions, timerRelayFunctions, timerTable } from "./timers-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 10;
+const VERSION = 11;
 
 /** One thing that a database has or lacks. */
 interface Step {
@@ -227,12 +229,18 @@ function others({ appRole, hostRoles = [] }: Migration): readonly string[] {
   return [...new Set(hostRoles)].filter((role) => role !== appRole);
 }
 
+const ofTenants = [
+  ...[commitFunctions, queryFunctions, projectionQueries, deadLetterFunctions, timerFunctions, executionFunctions],
+];
+const ofRelay = [
+  ...[relayFunctions, logFunctions, projectionFunctions, timerRelayFunctions, retentionFunctions],
+  executionRelayFunctions,
+];
+
 function contextSteps(context: StoredContext, migration: Migration): readonly Step[] {
   const { roles, appRole } = migration;
   const scope = context.name;
-  const ofTenants = [commitFunctions, queryFunctions, projectionQueries, deadLetterFunctions, timerFunctions];
   const forTenants = ofTenants.flatMap((of) => of(scope));
-  const ofRelay = [relayFunctions, logFunctions, projectionFunctions, timerRelayFunctions, retentionFunctions];
   const forRelay = ofRelay.flatMap((of) => of(scope));
   return [
     { scope, name: "tables", once: true, sql: contextTables(scope) },
@@ -242,6 +250,7 @@ function contextSteps(context: StoredContext, migration: Migration): readonly St
     { scope, name: "partitions", once: true, sql: partitions(scope) },
     { scope, name: "partitions written", once: true, sql: partitionsWritten(scope) },
     { scope, name: "retention", once: true, sql: retentionIndexes(scope) },
+    { scope, name: "executions", once: true, sql: executionTables(scope) },
     { scope, name: "access", sql: [...contextAccess(scope, roles), ...logAccess(scope, roles)] },
     ...context.aggregates.flatMap(({ type, index }) =>
       index.map((field) => ({
@@ -269,16 +278,6 @@ function contextSteps(context: StoredContext, migration: Migration): readonly St
       },
       { scope, name: `functions for host role ${role}`, as: roles.owner, sql: [callable(forTenants, role)] },
     ]),
-  ];
-}
-
-/** Which consumers have handled a message, over all contexts: a consumer's row is in the consumer's own context. */
-function inboxOfAll(contexts: readonly string[], roles: Roles): readonly string[] {
-  const selects = contexts.map((name) => `SELECT tenant, message_id, consumer FROM ${contextSchema(name)}.inbox`);
-  return [
-    `CREATE OR REPLACE VIEW armature.inbox WITH (security_invoker = true) AS\n${selects.join("\nUNION ALL\n")}`,
-    "REVOKE ALL ON armature.inbox FROM PUBLIC",
-    `GRANT SELECT ON armature.inbox TO ${quoteIdentifier(roles.relay)}`,
   ];
 }
 

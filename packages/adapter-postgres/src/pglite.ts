@@ -95,7 +95,7 @@ const END_LEASES = `
     IF to_regclass('armature.leases') IS NOT NULL THEN
       UPDATE armature.leases SET expires_at = '-infinity';
     END IF;
-    FOR held IN SELECT oid FROM pg_class WHERE relname IN ('relay_claims', 'relay_members') AND relkind = 'r' LOOP
+    FOR held IN SELECT oid FROM pg_class WHERE relname IN ('relay_claims', 'relay_members', 'execution_workers') AND relkind = 'r' LOOP
       EXECUTE format('UPDATE %s SET expires_at = %L', held, '-infinity');
     END LOOP;
   END $$`;

@@ -1,5 +1,6 @@
 import type {
   EventLog,
+  Executions,
   HostTransaction,
   Lease,
   Outbox,
@@ -14,6 +15,7 @@ import type {
 import type { Database } from "./database.ts";
 import { joinTransaction } from "./host-transaction.ts";
 import { contextSchema } from "./identifier.ts";
+import { PostgresExecutions } from "./postgres-executions.ts";
 import { PostgresLease } from "./postgres-lease.ts";
 import { PostgresLog } from "./postgres-log.ts";
 import { PostgresOutbox } from "./postgres-outbox.ts";
@@ -36,6 +38,7 @@ export interface Lifecycle {
 export class PostgresStore extends TenantStore implements StoreAdapter {
   readonly outbox: Outbox;
   readonly timers: Timers;
+  readonly executions: Executions;
   readonly log: EventLog;
   readonly projections: ProjectionStore;
   readonly records: Records;
@@ -54,6 +57,7 @@ export class PostgresStore extends TenantStore implements StoreAdapter {
     this.lasting = lifecycle.lasting;
     this.outbox = new PostgresOutbox(database, signals, lifecycle.embedded);
     this.timers = new PostgresTimers(database);
+    this.executions = new PostgresExecutions(database, lifecycle.embedded);
     this.log = new PostgresLog(database);
     this.projections = new PostgresProjections(database);
     this.records = new PostgresRecords(database);

@@ -14,6 +14,16 @@ export function retentionIndexes(context: string): readonly string[] {
   ];
 }
 
+/** Which consumers have handled a message, over all contexts: a consumer's row is in the consumer's own context. */
+export function inboxOfAll(contexts: readonly string[], roles: Roles): readonly string[] {
+  const selects = contexts.map((name) => `SELECT tenant, message_id, consumer FROM ${contextSchema(name)}.inbox`);
+  return [
+    `CREATE OR REPLACE VIEW armature.inbox WITH (security_invoker = true) AS\n${selects.join("\nUNION ALL\n")}`,
+    "REVOKE ALL ON armature.inbox FROM PUBLIC",
+    `GRANT SELECT ON armature.inbox TO ${quoteIdentifier(roles.relay)}`,
+  ];
+}
+
 /** What waits in the outboxes of all contexts, and what is parked: a consumer of any context may get it yet. */
 export function unfinishedOfAll(contexts: readonly string[], roles: Roles): readonly string[] {
   const view = (name: string, table: string) => {

@@ -14,6 +14,10 @@ const tables = [
   "counters",
   "dead_letters",
   "events",
+  "execution_inputs",
+  "execution_journal",
+  "execution_signals",
+  "executions",
   "failures",
   "idempotency",
   "inbox",
@@ -22,8 +26,8 @@ const tables = [
   "records",
   "timers",
 ];
-/** They say how far projections have come, over all tenants, and hold nothing of any. */
-const tablesOfNoTenant = ["relay_claims", "relay_members", "projection_positions", "projections"];
+/** They say how far projections have come, and who is at work, over all tenants, and hold nothing of any. */
+const tablesOfNoTenant = ["execution_workers", "relay_claims", "relay_members", "projection_positions", "projections"];
 
 describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () => {
   let database: FreshDatabase;
@@ -81,14 +85,14 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
   });
 
   it("keeps to itself the functions that trust their caller", async () => {
-    for (const name of ["guard", "write", "write_timers"])
+    for (const name of ["guard", "write", "write_timers", "write_executions"])
       await expect(app.query(`SELECT orders.${name}('acme', '{}')`)).rejects.toMatchObject({ code: "42501" });
   });
 
   it("shows the functions' owner nothing without a tenant, and then only that one's rows", async () => {
     await inTransaction(database.pool, async (client) => {
       await client.query(`SET LOCAL ROLE "${owner}"`);
-      const readable = everyTable.filter((table) => !/outbox|failures/.test(table));
+      const readable = everyTable.filter((table) => !/outbox|failures|execution_(inputs|signals)/.test(table));
       for (const table of readable) expect(await tenantsSeen(client, table), table).toEqual([]);
       for (const tenant of ["acme", "other", "nobody", ""]) {
         await client.query("SELECT set_config('armature.tenant', $1, true)", [tenant]);
@@ -131,7 +135,7 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
   it("lets the relay see every tenant's outbox, and no state, audit, key or record", async () => {
     await inTransaction(database.pool, async (client) => {
       await client.query(`SET LOCAL ROLE "${relay}"`);
-      for (const table of ["outbox", "events", "inbox", "projection_rows", "timers"])
+      for (const table of ["outbox", "events", "inbox", "projection_rows", "timers", "executions", "execution_journal"])
         expect(await tenantsSeen(client, `orders.${table}`)).toEqual(["acme", "other"]);
     });
     for (const table of ["aggregates", "audit", "counters", "idempotency", "records"])
@@ -145,6 +149,9 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       "SELECT outcome FROM orders.idempotency",
       "SELECT input_hash FROM orders.idempotency",
       "DELETE FROM orders.events",
+      "UPDATE orders.execution_journal SET number = 9",
+      "UPDATE orders.execution_inputs SET id = 'x'",
+      "INSERT INTO orders.execution_signals VALUES ('acme', 'same', 'x', 1, '{}')",
     ])
       await inTransaction(database.pool, async (client) => {
         await client.query(`SET LOCAL ROLE "${relay}"`);
@@ -163,6 +170,8 @@ describe.skipIf(await withoutServer())("Row-level security on PostgreSQL", () =>
       `SELECT orders.find_rows('acme', '{"projection":"same","where":{},"limit":1}')`,
       `SELECT orders.one_row('acme', 'same', 'row')`,
       `SELECT orders.list_timers('acme', null, 0, '', false, 5)`,
+      `SELECT orders.execution('acme', 'same')`,
+      `SELECT orders.list_journal('acme', 'same', 0, 5)`,
     ];
     for (const call of calls) {
       await inTransaction(app, async (client) => {
@@ -299,6 +308,17 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
           },
         ],
         messages: [],
+        executions: [
+          {
+            step: "start",
+            execution: {
+              ...traced,
+              ...{ id: "same", definition: tenant, version: 1, input: {}, startedAt: 1 },
+              principal: { tenant, actor },
+            },
+          },
+          { step: "signal", id: "same", signal: { name: "same", payload: tenant } },
+        ],
         timers: [{ step: "set", timer: { key: "cmd_same", dueAt: 1, command: { ...sent, tenant } } }],
         audit: [
           {
@@ -320,6 +340,11 @@ async function fill(store: StoreAdapter, tenant: string): Promise<void> {
       },
     ],
   });
+  const request = { worker: tenant, ttlMs: 60_000, now: 1, limit: 1, definitions: [{ name: tenant, versions: [1] }] };
+  const [taken] = (await store.executions.take("orders", request)).executions;
+  const outcome = { type: "value", value: tenant } as const;
+  const entry = { position: 0, kind: "activity", name: "same", at: 1, outcome } as const;
+  await store.executions.write("orders", [{ ...taken!, length: 0, entries: [entry] }]);
   await store.records.put({ tenant, context: "orders" }, "key", { tenant }, 0);
   await store.projections.write("orders", "same", 0, { serving: 1, body: {} });
   const before = (await store.projections.read("orders", "same"))?.positions[1];

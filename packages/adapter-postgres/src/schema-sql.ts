@@ -149,8 +149,15 @@ const firstTables = [
   "audit",
   "records",
 ] as const;
-type RelayTable = "relay_members" | "relay_claims";
-type Table = (typeof firstTables)[number] | "counters" | "timers";
+/** Those of executions that hold what is a tenant's. */
+export const executionTableNames = [
+  "executions",
+  "execution_inputs",
+  "execution_journal",
+  "execution_signals",
+] as const;
+type RelayTable = "relay_members" | "relay_claims" | "execution_workers";
+type Table = (typeof firstTables)[number] | "counters" | "timers" | (typeof executionTableNames)[number];
 
 // What each role may do with a table: no more than its functions do.
 const ownerGrants: Partial<Record<Table, string>> = {
@@ -164,6 +171,10 @@ const ownerGrants: Partial<Record<Table, string>> = {
   records: "SELECT, INSERT, UPDATE, DELETE",
   counters: "SELECT, INSERT, UPDATE",
   timers: "SELECT, INSERT, UPDATE, DELETE",
+  executions: "SELECT, INSERT, UPDATE",
+  execution_inputs: "INSERT",
+  execution_journal: "SELECT, INSERT, DELETE",
+  execution_signals: "INSERT",
 };
 const relayGrants: Partial<Record<Table | RelayTable, string>> = {
   relay_members: "SELECT, INSERT, UPDATE, DELETE",
@@ -176,6 +187,11 @@ const relayGrants: Partial<Record<Table | RelayTable, string>> = {
   // Not what calls came to.
   idempotency: "SELECT (tenant, key, created_at, claimed_until), DELETE",
   timers: "SELECT, UPDATE, DELETE",
+  executions: "SELECT, UPDATE, DELETE",
+  execution_inputs: "SELECT, DELETE",
+  execution_journal: "SELECT, INSERT, DELETE",
+  execution_signals: "SELECT, DELETE",
+  execution_workers: "SELECT, INSERT, UPDATE, DELETE",
 };
 
 /** Who may do what in a context's schema. The relay's own policy lets it see all tenants in its tables. */

@@ -12,6 +12,7 @@ import {
   type EventQuery,
   type FindQuery,
   type IdempotencyRecord,
+  type JournalEntry,
   type JsonObject,
   type Page,
   type RowQuery,
@@ -19,6 +20,7 @@ import {
   type Scope,
   type StoredAggregate,
   type StoredEvent,
+  type StoredExecution,
   type StoredRow,
   type Timer,
   type TransactionStore,
@@ -26,6 +28,7 @@ import {
 import { commitResult, payloadOf, type RecordRow, recordOf } from "./commit-payload.ts";
 import { decodeCursor, decodeDue, decodeNumber, encodeCursor, page } from "./cursor.ts";
 import type { Functions, LoadAnswer } from "./database.ts";
+import { type ExecutionRow, toExecution } from "./execution-rows.ts";
 import { contextSchema } from "./identifier.ts";
 import { type MessageRow, messageOf } from "./postgres-outbox.ts";
 import { type TimerRow, toTimer } from "./postgres-timers.ts";
@@ -152,6 +155,21 @@ export class TenantStore implements TransactionStore {
       encodeCursor("scheduled", [String(timer.dueAt), timer.key, context]),
     );
     return { items: items.map(({ timer }) => timer), next };
+  }
+
+  async execution(scope: Scope, id: string): Promise<StoredExecution | undefined> {
+    const row = (await this.#call(scope, "execution", [id])) as ExecutionRow | undefined;
+    return row === undefined ? undefined : toExecution(id, row);
+  }
+
+  async journal(
+    scope: Scope,
+    { id, limit, after }: { readonly id: string; readonly limit: number; readonly after?: string | undefined },
+  ): Promise<Page<JournalEntry>> {
+    const listing = `journal ${id}`;
+    const from = after === undefined ? 0 : Number(decodeNumber(listing, after));
+    const entries = (await this.#call(scope, "list_journal", [id, from, limit + 1])) as readonly JournalEntry[];
+    return page(entries, limit, () => encodeCursor(listing, [String(from + limit)]));
   }
 
   #call(scope: Scope, name: string, values: unknown[]): Promise<unknown> {

@@ -1,4 +1,4 @@
-import type { AggregateRef, Commit, Store } from "@armature/core";
+import type { AggregateRef, Commit, CommitResult, Store } from "@armature/core";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { fresh } from "./expectations.ts";
@@ -21,7 +21,7 @@ interface Plan {
   readonly message: number | undefined;
 }
 
-type Status = "committed" | "key-taken" | "handled-before" | "version_conflict";
+type Status = CommitResult["status"] | "version_conflict";
 
 /** What a store must be at any moment, in a few lines. */
 interface Model {

@@ -215,6 +215,26 @@ export {
 } from "./kernel/errors.ts";
 export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } from "./kernel/event.ts";
 export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
+export type {
+  ActivityAttempts,
+  ExecutionChange,
+  ExecutionEnd,
+  ExecutionReads,
+  ExecutionStatus,
+  Executions,
+  ExecutionWrite,
+  JournalEntry,
+  JournalKind,
+  JournalOutcome,
+  NewExecution,
+  ServedDefinition,
+  Signal,
+  SignalCount,
+  StoredExecution,
+  TakenExecution,
+  TakenExecutions,
+  TakeRequest as ExecutionTakeRequest,
+} from "./kernel/executions.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
 export type { LanguageModel } from "./kernel/language-model.ts";

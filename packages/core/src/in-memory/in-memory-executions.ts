@@ -62,8 +62,12 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     return writes.map((write) => {
       const row = tables.executions.get(keyOf(write.tenant, write.id));
       if (row === undefined || !isHolder(row, write)) return "lost";
-      apply(row, jsonCopy(write));
-      return "written";
+      if (fits(row, write)) {
+        apply(row, jsonCopy(write));
+        return "written";
+      }
+      row.worker = undefined;
+      return "lost";
     });
   }
 
@@ -105,7 +109,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     { id, limit, after }: { readonly id: string; readonly limit: number; readonly after?: string | undefined },
   ): Promise<Page<JournalEntry>> {
     const listing = keyOf("journal", id);
-    const from = after === undefined ? 0 : Number(decodeCursor(listing, 1, after)[0]);
+    const from = after === undefined ? 0 : Number(decodeCursor(listing, 1, after, /^\d{1,9}$/)[0]);
     const journal = this.#tables.context(context).executions.get(keyOf(tenant, id))?.journal ?? [];
     const items = jsonCopy(journal.slice(from, from + limit));
     const next = from + limit < journal.length ? encodeCursor(listing, [String(from + limit)]) : undefined;
@@ -116,7 +120,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
   may({ tenant, context }: Scope, change: ExecutionChange): boolean {
     if (change.step !== "write") return true;
     const row = this.#tables.context(context).executions.get(keyOf(tenant, change.write.id));
-    return row !== undefined && isHolder(row, change.write);
+    return row !== undefined && isHolder(row, change.write) && fits(row, change.write);
   }
 
   change({ tenant, context }: Scope, given: ExecutionChange): void {
@@ -168,10 +172,14 @@ function isHolder(row: ExecutionRow, { fence }: Pick<ExecutionWrite, "fence">): 
   return row.status === "running" && row.worker !== undefined && row.fence === fence;
 }
 
+/** Whether the journal is as long as the worker believes, or as some of the write's own entries make it. */
+function fits({ journal }: ExecutionRow, { length, entries }: Pick<ExecutionWrite, "length" | "entries">): boolean {
+  if (entries.length === 0) return true;
+  return journal.length >= length && journal.length <= length + entries.length;
+}
+
 function apply(row: ExecutionRow, { length, entries, attempts, then }: Omit<ExecutionWrite, "tenant">): void {
-  if (entries.length > 0 && row.journal.length !== length)
-    throw new Error(`The journal of "${row.execution.id}" has ${row.journal.length} entries, not ${length}.`);
-  row.journal.push(...entries);
+  row.journal.push(...entries.slice(Math.max(0, row.journal.length - length)));
   row.takes = 0;
   if (attempts !== undefined) row.attempts = attempts;
   if (then === undefined) return;

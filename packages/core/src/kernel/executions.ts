@@ -69,7 +69,12 @@ export type ExecutionEnd =
       readonly retryFrom?: number | undefined;
     };
 
-/** What a worker writes down of an execution that it holds. */
+/**
+ * What a worker writes down of an execution that it holds.
+ *
+ * A write whose answer was lost may be repeated, with more entries behind its own too: those that the journal has already are not
+ * written again.
+ */
 export interface ExecutionWrite {
   readonly tenant: string;
   readonly id: string;
@@ -96,7 +101,7 @@ export interface ExecutionWrite {
  * - `signal`: kept until it is waited for. The first of its name wins; later ones, and those to an execution that does
  *   not exist or has ended, are without effect.
  * - `retry`: one that has failed goes on from before what made it fail; without effect otherwise.
- * - `write`: what a worker writes, as part of what an activity changes. When it does not hold the execution any more,
+ * - `write`: what a worker writes, as part of what an activity changes; at most one of each execution. When it is lost,
  *   nothing of the commit is written.
  */
 export type ExecutionChange =
@@ -165,7 +170,10 @@ export interface Executions {
   leave(context: string, worker: string): Promise<void>;
   /** An execution's signals in the order in which they came. */
   signals(scope: Scope, id: string): Promise<readonly Signal[]>;
-  /** Writes what workers have to say of executions, each by itself; `lost`: it was not the worker's any more. */
+  /**
+   * Writes what workers have to say of executions, each by itself. `lost`: it was not the worker's any more; or the journal is
+   * not as long as the worker believes, and then the execution is let go of.
+   */
   write(context: string, writes: readonly ExecutionWrite[]): Promise<readonly ("written" | "lost")[]>;
   /** Forgets executions that ended more than `olderThanMs` before `now`, with their journals. Returns how many. */
   prune(
