@@ -50,9 +50,9 @@ function idOf(change: ExecutionChange): string {
 }
 
 /** What a worker writes, as the database takes it. */
-export function writeRow<W extends Omit<ExecutionWrite, "tenant">>({ then, ...write }: W) {
-  if (then === undefined) return write;
-  return then.type === "wait"
-    ? { ...write, seen: then.seen, dueAt: then.dueAt }
-    : { ...write, ended: then.end, endedAt: then.at };
+export function writeRow<W extends Omit<ExecutionWrite, "tenant">>({ next, ...write }: W) {
+  if (next === undefined) return write;
+  return next.type === "wait"
+    ? { ...write, seen: next.seen, dueAt: next.dueAt }
+    : { ...write, ended: next.end, endedAt: next.at };
 }

@@ -41,8 +41,8 @@ export function writeOf(
   return { tenant, id, fence, length: journal.length, entries: [], ...more };
 }
 
-type Then = NonNullable<ExecutionWrite["then"]>;
-const followed = (then: Then) => ({ then });
+type Then = NonNullable<ExecutionWrite["next"]>;
+const followed = (next: Then) => ({ next });
 export const waiting = (dueAt?: number, seen = 0) => followed({ type: "wait", dueAt, seen });
 export const ended = (end: ExecutionEnd, at = 9_000) => followed({ type: "end", at, end });
 export const completed = (at?: number) => ended({ status: "completed", result: { ok: true } }, at);

@@ -84,8 +84,8 @@ export function registerExecutionWriteTests(
   test("activities under way are kept until they are written anew, and go with the end", async () => {
     const { tenant, name, mine, it } = await taken();
     const attempts: Record<string, ActivityAttempts> = {
-      "0": { attempts: 2, nextAt: 7_000, progress: { done: ["½"] } },
-      "3": { attempts: 1, nextAt: 8, error: { code: "a.b", kind: "timeout", message: "m", details: {} } },
+      "0": { name: "a", attempts: 2, nextAt: 7_000, progress: { done: ["½"] } },
+      "3": { name: "b", attempts: 1, nextAt: 8, error: { code: "a.b", kind: "timeout", message: "m", details: {} } },
     };
     await write(writeOf(it, { attempts }));
     await write(writeOf(it, { entries: [entry(1)], ...waiting(3) }));

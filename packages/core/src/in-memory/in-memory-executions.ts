@@ -178,14 +178,14 @@ function fits({ journal }: ExecutionRow, { length, entries }: Pick<ExecutionWrit
   return journal.length >= length && journal.length <= length + entries.length;
 }
 
-function apply(row: ExecutionRow, { length, entries, attempts, then }: Omit<ExecutionWrite, "tenant">): void {
+function apply(row: ExecutionRow, { length, entries, attempts, next }: Omit<ExecutionWrite, "tenant">): void {
   row.journal.push(...entries.slice(Math.max(0, row.journal.length - length)));
   row.takes = 0;
   if (attempts !== undefined) row.attempts = attempts;
-  if (then === undefined) return;
+  if (next === undefined) return;
   row.worker = undefined;
-  if (then.type === "wait") row.dueAt = row.signals.length > then.seen ? 0 : then.dueAt;
-  else Object.assign(row, { status: then.end.status, end: then.end, endedAt: then.at, dueAt: undefined, attempts: {} });
+  if (next.type === "wait") row.dueAt = row.signals.length > next.seen ? 0 : next.dueAt;
+  else Object.assign(row, { status: next.end.status, end: next.end, endedAt: next.at, dueAt: undefined, attempts: {} });
 }
 
 function letGo(tables: ContextTables, worker: string): void {

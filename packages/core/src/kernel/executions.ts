@@ -88,7 +88,7 @@ export interface ExecutionWrite {
    * Absent: it is held on to. `wait`: it is let go until that time, or a signal, whichever is first; at once when more
    * signals have come than the worker has `seen`.
    */
-  readonly then?:
+  readonly next?:
     | { readonly type: "wait"; readonly dueAt?: number | undefined; readonly seen: number }
     | { readonly type: "end"; readonly end: ExecutionEnd; readonly at: number }
     | undefined;

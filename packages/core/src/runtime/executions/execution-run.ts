@@ -401,18 +401,18 @@ export class ExecutionRun {
     return turn;
   }
 
-  async #write(then?: ExecutionWrite["then"]): Promise<void> {
+  async #write(next?: ExecutionWrite["next"]): Promise<void> {
     if (this.#over) throw new RunOver();
     const entries = this.#unwritten;
     const attempts = this.#attempts();
-    if (entries.length === 0 && then === undefined && attempts === undefined) return;
+    if (entries.length === 0 && next === undefined && attempts === undefined) return;
     this.#unwritten = [];
     const { tenant, id, fence } = this.#taken;
-    const write = { tenant, id, fence, length: this.#length, entries, attempts, then };
+    const write = { tenant, id, fence, length: this.#length, entries, attempts, next };
     let written: boolean;
     try {
       written =
-        then?.type === "end" ? await this.#host.end(this.#taken, write, then.end) : await this.#host.write(write);
+        next?.type === "end" ? await this.#host.end(this.#taken, write, next.end) : await this.#host.write(write);
     } catch (cause) {
       throw new RunAbandoned({}, { cause });
     }

@@ -301,7 +301,7 @@ export class ExecutionWorker {
         this.#context.contract.name,
         doubts.map(({ execution: { tenant, id, fence }, attempts, dueAt }) => ({
           ...{ tenant, id, fence, length: 0, entries: [], attempts },
-          then: { type: "wait", dueAt, seen: Number.MAX_SAFE_INTEGER },
+          next: { type: "wait", dueAt, seen: Number.MAX_SAFE_INTEGER },
         })),
       );
     } catch (error) {
