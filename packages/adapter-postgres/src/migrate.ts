@@ -19,7 +19,7 @@ import { contextAccess, contextTables, counterTable, indexField, sharedAccess, s
 import { timerFunctions, timerRelayFunctions, timerTable } from "./timers-sql.ts";
 
 /** The version of everything below. A database that newer code has migrated is left as it is. */
-const VERSION = 10;
+const VERSION = 11;
 
 /** One thing that a database has or lacks. */
 interface Step {
