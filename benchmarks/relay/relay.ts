@@ -12,7 +12,7 @@ export const relay: Work = {
     const setting: RelaySetting = {
       database: await bench.database(),
       processes: 4,
-      ...(bench.quick ? { events: 500, subjects: 50 } : { events: 20_000, subjects: 400 }),
+      ...(bench.quick ? { events: 500, subjects: 50 } : { events: 100_000, subjects: 400 }),
     };
     await createFloorOutbox(setting);
     await createOurOutbox(setting);

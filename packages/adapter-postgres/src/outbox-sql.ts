@@ -1,14 +1,59 @@
 import { PARTITIONS } from "@armature/core";
 import { definer, type FunctionText, inner } from "./function-text.ts";
 import { contextSchema } from "./identifier.ts";
-import { storedEvent } from "./query-sql.ts";
 
 /** Before every position that there can be, as text. */
 export const FIRST = "-9223372036854775808";
 
+/** No entry is looked up twice for a page, so that remembering them would only cost. */
+const NOTHING_TWICE = ["enable_memoize = off"];
+
 // Asked once for the whole page, in the same statement, so of the same moment. Mostly there is none.
 function ifAny(table: string, list: string, type = "text"): string {
   return `CASE WHEN (SELECT EXISTS (SELECT FROM ${table})) THEN ${list} ELSE ARRAY[]::${type}[] END`;
+}
+
+// What is asked of an entry that somebody consumes; of the others it would cost more than all the rest.
+function marks(schema: string): string {
+  const letters = `${schema}.dead_letters`;
+  return `json_build_object(
+          'command', entry.command,
+          'only', entry.only_for,
+          'done', ARRAY(
+            SELECT handled.consumer FROM armature.inbox AS handled
+              WHERE handled.tenant = entry.tenant AND handled.message_id = entry.message_id)
+            || ${ifAny(
+              letters,
+              `ARRAY(
+            SELECT letter.consumer FROM ${letters} AS letter
+              WHERE letter.tenant = entry.tenant AND letter.message_id = entry.message_id)`,
+            )},
+          'parked', ${ifAny(
+            letters,
+            `ARRAY(
+            SELECT DISTINCT letter.consumer FROM ${letters} AS letter
+              WHERE letter.tenant = entry.tenant AND letter.aggregate_type = event.aggregate_type
+                AND letter.aggregate_id = event.aggregate_id)`,
+          )},
+          'failures', ${ifAny(
+            `${schema}.failures`,
+            `ARRAY(
+            SELECT json_build_object('consumer', failed.consumer, 'attempts', failed.attempts, 'nextAt', failed.next_at)
+              FROM ${schema}.failures AS failed
+              WHERE failed.tenant = entry.tenant AND failed.position = entry.position)`,
+            "json",
+          )})`;
+}
+
+// Where the entries are that lists name, each looked up by its key. A join is for the planner to turn around: it plans
+// while the outbox is empty, as it mostly is, and would go through all of a long one for every name. Not with a limit.
+function placesOf(schema: string, partitions: string, positions: string): string {
+  return `ARRAY(
+        SELECT found.place FROM unnest(${partitions}, ${positions}) AS named (partition, position)
+          CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM ${schema}.outbox AS present
+              WHERE present.partition = named.partition AND present.position = named.position LIMIT 1) AS found
+          WHERE named.partition = ANY (held))`;
 }
 
 /** What the relay's role does in a context, over all tenants. */
@@ -19,7 +64,7 @@ export function relayFunctions(context: string): readonly FunctionText[] {
     // in the middle of one cannot meet a later event of the aggregate first.
     definer(
       `${schema}.outbox_read`,
-      "p_partitions int[], p_fences bigint[], p_after bigint[], p_limit int",
+      "p_partitions int[], p_fences bigint[], p_after bigint[], p_limit int, p_consumed text[]",
       `
 DECLARE
   answer text;
@@ -45,37 +90,11 @@ BEGIN
     ON CONFLICT (partition, position) DO UPDATE
       SET only_for = CASE WHEN entry.only_for IS NULL THEN NULL ELSE entry.only_for || excluded.only_for END;
   END IF;
-  SELECT coalesce(json_agg(json_build_object(
-        'partition', entry.partition,
-        'position', entry.position::text,
-        'published', entry.published,
-        'only', entry.only_for,
-        'command', entry.command,
-        'event', event.body,
-        'done', ARRAY(
-          SELECT handled.consumer FROM armature.inbox AS handled
-            WHERE handled.tenant = entry.tenant AND handled.message_id = entry.message_id)
-          || ${ifAny(
-            `${schema}.dead_letters`,
-            `ARRAY(
-          SELECT letter.consumer FROM ${schema}.dead_letters AS letter
-            WHERE letter.tenant = entry.tenant AND letter.message_id = entry.message_id)`,
-          )},
-        'parked', ${ifAny(
-          `${schema}.dead_letters`,
-          `ARRAY(
-          SELECT DISTINCT letter.consumer FROM ${schema}.dead_letters AS letter
-            WHERE letter.tenant = entry.tenant AND letter.aggregate_type = event.aggregate_type
-              AND letter.aggregate_id = event.aggregate_id)`,
-        )},
-        'failures', ${ifAny(
-          `${schema}.failures`,
-          `ARRAY(
-          SELECT json_build_object('consumer', failed.consumer, 'attempts', failed.attempts, 'nextAt', failed.next_at)
-            FROM ${schema}.failures AS failed
-            WHERE failed.tenant = entry.tenant AND failed.position = entry.position)`,
-          "json",
-        )}) ORDER BY entry.position), '[]')::text
+  SELECT coalesce(json_agg(json_build_array(
+        entry.partition, entry.position, entry.published, event.id, event.tenant, event.type, event.aggregate_type,
+        event.aggregate_id, event.aggregate_version, date_part('epoch', event.time), event.body,
+        CASE WHEN event.type IS NULL OR entry.only_for IS NOT NULL OR p_consumed IS NULL OR event.type = ANY (p_consumed)
+          THEN ${marks(schema)} END)), '[]')::text
     INTO answer
     FROM unnest(p_partitions, p_after) AS cursor (partition, after)
       CROSS JOIN LATERAL (
@@ -83,12 +102,12 @@ BEGIN
           WHERE waiting.partition = cursor.partition AND waiting.position > cursor.after
           ORDER BY waiting.position LIMIT p_limit) AS entry
       LEFT JOIN LATERAL (
-        SELECT told.aggregate_type, told.aggregate_id, ${storedEvent(context, "told")} AS body
-          FROM ${schema}.events AS told
+        SELECT * FROM ${schema}.events AS told
           WHERE entry.command IS NULL AND told.tenant = entry.tenant AND told.id = entry.message_id
           LIMIT 1) AS event ON true;
   RETURN answer;
 END`,
+      NOTHING_TWICE,
     ),
     definer(
       `${schema}.outbox_settle`,
@@ -98,23 +117,22 @@ DECLARE
   held int[] := ${schema}.relay_held(p_claims);
 BEGIN
   IF cardinality(p_published) > 0 THEN
-    UPDATE ${schema}.outbox AS entry SET published = true
-      FROM unnest(p_published_in, p_published) AS done (partition, position)
-      WHERE entry.partition = done.partition AND entry.position = done.position AND entry.partition = ANY (held)
-        AND NOT entry.published;
+    UPDATE ${schema}.outbox SET published = true
+      WHERE ctid = ANY (${placesOf(schema, "p_published_in", "p_published")}) AND NOT published;
   END IF;
   IF cardinality(p_finished) > 0 THEN
     WITH gone AS (
       DELETE FROM ${schema}.outbox AS entry
-        USING unnest(p_finished_in, p_finished) AS done (partition, position)
-        WHERE entry.partition = done.partition AND entry.position = done.position AND entry.partition = ANY (held)
+        WHERE ctid = ANY (${placesOf(schema, "p_finished_in", "p_finished")})
         RETURNING entry.tenant, entry.position)
     DELETE FROM ${schema}.failures AS failed USING gone
-      WHERE failed.tenant = gone.tenant AND failed.position = gone.position;
+      WHERE (SELECT EXISTS (SELECT FROM ${schema}.failures))
+        AND failed.tenant = gone.tenant AND failed.position = gone.position;
   END IF;
   RETURN (SELECT coalesce(json_agg(claim -> 0), '[]') FROM jsonb_array_elements(p_claims) AS claim
     WHERE NOT (claim ->> 0)::int = ANY (held))::text;
 END`,
+      NOTHING_TWICE,
     ),
     definer(
       `${schema}.outbox_failed`,
@@ -162,10 +180,16 @@ END`,
     ),
     definer(
       `${schema}.outbox_size`,
-      "p_partitions int[]",
+      "p_partitions int[], p_most int",
       `
 BEGIN
-  RETURN (SELECT count(*) FROM ${schema}.outbox WHERE p_partitions IS NULL OR partition = ANY (p_partitions))::text;
+  IF p_partitions IS NULL THEN
+    RETURN (SELECT count(*) FROM (SELECT FROM ${schema}.outbox LIMIT p_most) AS waiting)::text;
+  END IF;
+  RETURN (SELECT count(*) FROM (
+    SELECT FROM unnest(p_partitions) AS asked (partition) CROSS JOIN LATERAL (
+      SELECT FROM ${schema}.outbox AS present WHERE present.partition = asked.partition LIMIT p_most) AS waiting
+      LIMIT p_most) AS counted)::text;
 END`,
     ),
     ...claimFunctions(schema),

@@ -8,11 +8,12 @@ import {
   type Message,
   type Outbox,
   type OutboxEntry,
+  type OutboxQuery,
   type ParkResult,
-  type PartitionCursor,
   type SentCommand,
   type StoredEvent,
   sequenceOf,
+  toInstant,
 } from "@armature/core";
 import type { Database } from "./database.ts";
 import { contextSchema } from "./identifier.ts";
@@ -25,9 +26,28 @@ export interface MessageRow {
   readonly event: StoredEvent | null;
 }
 
-interface EntryRow extends Omit<OutboxEntry, "message" | "only">, MessageRow {
+/** An entry as the database gives it, with its event's columns; a command's has none. */
+type EntryRow = readonly [
+  partition: number,
+  position: number,
+  published: boolean,
+  id: string | null,
+  tenant: string,
+  type: string,
+  aggregateType: string,
+  aggregateId: string,
+  aggregateVersion: number,
+  seconds: number,
+  body: Omit<StoredEvent, "id" | "tenant" | "context" | "type" | `aggregate${string}` | "time">,
+  marks: Marks | null,
+];
+
+interface Marks extends Pick<OutboxEntry, "done" | "parked" | "failures"> {
   readonly only: readonly string[] | null;
+  readonly command: SentCommand | null;
 }
+
+const UNMARKED: Marks = { command: null, only: null, done: [], parked: [], failures: [] };
 
 /** Messages that wait, and those that consumers could not handle. */
 export class PostgresOutbox implements Outbox {
@@ -51,19 +71,13 @@ export class PostgresOutbox implements Outbox {
     await this.#call(context, "relay_leave", [member]);
   }
 
-  async read(
-    context: string,
-    { cursors, limit }: { readonly cursors: readonly PartitionCursor[]; readonly limit: number },
-  ): Promise<readonly OutboxEntry[]> {
+  async read(context: string, { cursors, limit, consumed }: OutboxQuery): Promise<readonly OutboxEntry[]> {
     const partitions = cursors.map(({ partition }) => partition);
     const after = cursors.map((cursor) => cursor.after ?? FIRST);
     const fences = cursors.map(({ fence }) => fence ?? null);
-    const rows = (await this.#call(context, "outbox_read", [partitions, fences, after, limit])) as readonly EntryRow[];
-    return rows.map(({ event, command, only, ...entry }) => ({
-      ...entry,
-      message: messageOf({ event, command }),
-      ...(only === null ? {} : { only }),
-    }));
+    const values = [partitions, fences, after, limit, consumed ?? null];
+    const rows = (await this.#call(context, "outbox_read", values)) as EntryRow[];
+    return rows.sort((a, b) => a[1] - b[1]).map((row) => entryOf(context, row));
   }
 
   async settle(
@@ -100,8 +114,8 @@ export class PostgresOutbox implements Outbox {
     return (await this.#call(context, "outbox_park", values)) as ParkResult;
   }
 
-  async size(context: string, partitions?: readonly number[]): Promise<number> {
-    return (await this.#call(context, "outbox_size", [partitions ?? null])) as number;
+  async size(context: string, partitions?: readonly number[], most?: number): Promise<number> {
+    return (await this.#call(context, "outbox_size", [partitions ?? null, most ?? null])) as number;
   }
 
   announce(contexts: readonly string[]): Promise<void> {
@@ -121,10 +135,31 @@ export function messageOf({ event, command }: MessageRow): Message {
   return command === null ? { kind: "event", event: event! } : { kind: "command", command };
 }
 
+// A page's rows are lists: names of columns in each of them would take longer to write and to read than what they name.
+function entryOf(context: string, row: EntryRow): OutboxEntry {
+  const [partition, position, published, id, tenant, type, aggregateType, aggregateId, aggregateVersion] = row;
+  const { command, only, done, parked, failures } = row[11] ?? UNMARKED;
+  const message: Message =
+    id === null
+      ? { kind: "command", command: command! }
+      : {
+          kind: "event",
+          event: {
+            ...row[10],
+            ...{ id, tenant, context, type, aggregateType, aggregateId, aggregateVersion },
+            time: toInstant(Math.round(row[9] * 1000)),
+          },
+        };
+  const entry = { partition, position: String(position), message, published, done, parked, failures };
+  return only === null ? entry : { ...entry, only };
+}
+
 function pairs(claims: readonly Claim[]): string {
   return JSON.stringify(claims.map(({ partition, fence }) => [partition, fence]));
 }
 
-function columns(entries: readonly EntryRef[]): readonly [readonly string[], readonly number[]] {
-  return [entries.map(({ position }) => position), entries.map(({ partition }) => partition)];
+// Arrays as PostgreSQL writes them: the driver would look into every element for something to escape.
+function columns(entries: readonly EntryRef[]): readonly [string, string] {
+  const list = (values: readonly unknown[]) => `{${values.join(",")}}`;
+  return [list(entries.map(({ position }) => position)), list(entries.map(({ partition }) => partition))];
 }

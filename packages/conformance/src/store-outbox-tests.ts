@@ -189,6 +189,23 @@ export function registerOutboxTests(register: RegisterTest, store: () => Store):
     expect(done).toEqual([["ledger.book", MIRROR], [COUNT]]);
   });
 
+  test("who is done with an event is told to readers that have consumers for its type; all get the event", async () => {
+    const tenant = fresh("t");
+    await save(store(), tenant, ALPHA, order(), 0, { version: 1 });
+    await store().commit(tenant, { parts: [part(ALPHA, { messages: [command(tenant, ALPHA)] })] });
+    const all = await waiting(tenant);
+    const event = eventIn(all.find(({ message }) => message.kind === "event")!);
+    await handled(tenant, MIRROR, event.id);
+    for (const consumed of [[event.type], ["nothing.happened"], []]) {
+      const read = await store().outbox.read(ALPHA, { cursors: everyPartition, limit: 10, consumed });
+      expect(read.map(({ message }) => message)).toEqual(all.map(({ message }) => message));
+      if (consumed.includes(event.type))
+        expect(read.find(({ message }) => message.kind === "event")!.done).toEqual([MIRROR]);
+    }
+    expect(await store().outbox.size(ALPHA, undefined, 1)).toBeGreaterThan(0);
+    expect(await store().outbox.size(ALPHA, [all[0]!.partition], 1)).toBeGreaterThan(0);
+  });
+
   test("failed deliveries are kept for each consumer, the last one counts", async () => {
     const tenant = fresh("t");
     await save(store(), tenant, ALPHA, order(), 0, { version: 2 });

@@ -265,6 +265,7 @@ export {
   type Message,
   type Outbox,
   type OutboxEntry,
+  type OutboxQuery,
   PARTITIONS,
   type ParkResult,
   type PartitionCursor,

@@ -7,9 +7,9 @@ import {
   headOf,
   type Outbox,
   type OutboxEntry,
+  type OutboxQuery,
   PARTITIONS,
   type ParkResult,
-  type PartitionCursor,
   sequenceOf,
 } from "../kernel/outbox.ts";
 import { putBack, sequenceKey } from "./in-memory-letters.ts";
@@ -52,10 +52,7 @@ export class InMemoryOutbox implements Outbox {
     for (const claim of claims) if (claim.member === member) claim.until = 0;
   }
 
-  async read(
-    context: string,
-    { cursors, limit }: { readonly cursors: readonly PartitionCursor[]; readonly limit: number },
-  ): Promise<readonly OutboxEntry[]> {
+  async read(context: string, { cursors, limit, consumed }: OutboxQuery): Promise<readonly OutboxEntry[]> {
     const tables = this.#tables.context(context);
     const begun = cursors.filter(
       ({ partition, fence, after }) =>
@@ -70,7 +67,7 @@ export class InMemoryOutbox implements Outbox {
       }
       return found;
     });
-    return rows.sort((a, b) => a.position - b.position).map((row) => this.#toEntry(tables, row));
+    return rows.sort((a, b) => a.position - b.position).map((row) => this.#toEntry(tables, row, consumed));
   }
 
   async settle(
@@ -152,24 +149,30 @@ export class InMemoryOutbox implements Outbox {
     return this.#tables.context(context).claims[partition]?.fence === fence;
   }
 
-  #toEntry(tables: ContextTables, row: OutboxRow): OutboxEntry {
+  #toEntry(tables: ContextTables, row: OutboxRow, consumed: readonly string[] | undefined): OutboxEntry {
     const { message } = row;
+    const entry = {
+      partition: row.partition,
+      position: String(row.position),
+      message: jsonCopy(message),
+      published: row.published,
+      ...(row.only === undefined ? {} : { only: [...row.only] }),
+    };
+    // Left out where it may be, so that whoever counts on it is found out.
+    if (message.kind === "event" && consumed?.includes(message.event.type) === false)
+      return { ...entry, done: [], parked: [], failures: [] };
     const { tenant, id: messageId } = headOf(message);
     const handled = this.#tables.inbox.get(keyOf(tenant, messageId))?.keys() ?? [];
     const { type, id } = sequenceOf(message);
     const parked = tables.parked.size === 0 ? [] : [...tables.parked.keys()];
     return {
-      partition: row.partition,
-      position: String(row.position),
-      message: jsonCopy(message),
-      published: row.published,
+      ...entry,
       done: [...new Set([...handled, ...(tables.parkedAt.get(row.position) ?? [])])],
       parked: parked.flatMap((key) => {
         const [of, consumer, ...sequence] = key.split("\u0000");
         return of === tenant && sequence[0] === type && sequence[1] === id ? [consumer!] : [];
       }),
       failures: [...row.failures].map(([consumer, failure]) => ({ consumer, ...failure })),
-      ...(row.only === undefined ? {} : { only: [...row.only] }),
     };
   }
 }

@@ -52,6 +52,18 @@ export const everyPartition: readonly PartitionCursor[] = Array.from({ length: P
   partition,
 }));
 
+/** What a relay reads. */
+export interface OutboxQuery {
+  readonly cursors: readonly PartitionCursor[];
+  /** Entries of each partition, at most. */
+  readonly limit: number;
+  /**
+   * Types of the events that the reader has consumers for. Of other events nobody asks who is done with them: `done`,
+   * `parked` and `failures` may then be empty, whatever is kept. Absent: all.
+   */
+  readonly consumed?: readonly string[] | undefined;
+}
+
 /** A row of the outbox. */
 export interface OutboxEntry {
   readonly partition: number;
@@ -127,13 +139,10 @@ export interface Outbox {
   /** Gives everything up. */
   leave(context: string, member: string): Promise<void>;
   /**
-   * Entries behind the cursors in order of position, at most `limit` of each partition. Replays that were asked for take
-   * effect when their partition is read from its start.
+   * Entries behind the cursors in order of position. Replays that were asked for take effect when their partition is
+   * read from its start.
    */
-  read(
-    context: string,
-    query: { readonly cursors: readonly PartitionCursor[]; readonly limit: number },
-  ): Promise<readonly OutboxEntry[]>;
+  read(context: string, query: OutboxQuery): Promise<readonly OutboxEntry[]>;
   /**
    * The bus has acknowledged the one, everything is done for the other, which go. Entries of partitions without a claim
    * that still holds are left as they are.
@@ -166,8 +175,8 @@ export interface Outbox {
    * parked any more it is not parked either, and the answer is `nothing-ahead`.
    */
   park(context: string, claim: Claim, position: string, letter: DeadLetter): Promise<ParkResult>;
-  /** How many entries wait, in all partitions or in these. */
-  size(context: string, partitions?: readonly number[]): Promise<number>;
+  /** How many entries wait, in all partitions or in these. Counting may end at `most`. */
+  size(context: string, partitions?: readonly number[], most?: number): Promise<number>;
   /** Tells every process that watches that something was written into these outboxes. It may get lost. */
   announce(contexts: readonly string[]): Promise<void>;
   /** Hears announcements of all processes, until it is closed. They may get lost: who waits for one looks now and then too. */

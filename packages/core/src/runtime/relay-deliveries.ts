@@ -1,5 +1,5 @@
 import { toInstant } from "../kernel/clock.ts";
-import type { ContextDefinition, Subscription } from "../kernel/context.ts";
+import type { ContextDefinition } from "../kernel/context.ts";
 import { ArmatureError, CorruptData, IdempotencyResultNotKept, NotFound } from "../kernel/errors.ts";
 import type { Message } from "../kernel/outbox.ts";
 import type { SentCommand } from "../kernel/sent-command.ts";
@@ -8,16 +8,12 @@ import { errorText } from "./error-text.ts";
 import { isDefinite, isPassing } from "./idempotency.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { RelayClaims } from "./relay-claims.ts";
+import { type Route, routesOf } from "./relay-routes.ts";
 import type { RelaySettings } from "./relay-settings.ts";
 import { RelayWaiting } from "./relay-waiting.ts";
 import type { Chain, Item } from "./relay-window.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import type { Slots } from "./slots.ts";
-
-export interface Route {
-  readonly subscription: Subscription;
-  readonly context: ContextDefinition;
-}
 
 /** How many of a process's deliveries go on at the same time: handlers use the store, sent commands mostly wait. */
 export interface DeliverySlots {
@@ -36,6 +32,8 @@ export class RelayDeliveries {
   readonly #settings: RelaySettings;
   readonly #slots: DeliverySlots;
   readonly #claims: RelayClaims;
+  /** Types of the events that anybody here consumes. */
+  readonly consumed: readonly string[];
   /** What failed and is to be tried again. */
   readonly waiting = new RelayWaiting();
   /** Consumers that something was parked for since the last read began, by sequence: that read need not have seen it. */
@@ -57,13 +55,8 @@ export class RelayDeliveries {
     this.#pipeline = pipeline;
     this.#settings = settings;
     this.#slots = slots;
-    const routes = new Map<string, Route[]>();
-    for (const each of contexts)
-      for (const subscription of each.subscriptions) {
-        const { type } = subscription.event;
-        routes.set(type, [...(routes.get(type) ?? []), { subscription, context: each }]);
-      }
-    this.#routes = routes;
+    this.#routes = routesOf(contexts);
+    this.consumed = [...this.#routes.keys()];
   }
 
   /** Grows with everything that is done. */

@@ -77,9 +77,8 @@ export class RelayWindow {
     this.#finished.set(item.position, item);
   }
 
-  /** The bus has it, which the store does not know yet. */
+  /** The bus has it, which the store does not know yet; what is done already the store need not know. */
   mark(item: Item): void {
-    item.published = true;
     if (!this.#finished.has(item.position)) this.#unmarked.set(item.position, item);
   }
 

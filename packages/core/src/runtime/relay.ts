@@ -171,7 +171,7 @@ export class Relay {
     if (this.#claims.complete) return false;
     const ours = new Set(this.#claims.working.map(({ partition }) => partition));
     const others = Array.from({ length: PARTITIONS }, (_, partition) => partition).filter((each) => !ours.has(each));
-    return (await this.#ports.store.outbox.size(this.#context, others)) > 0;
+    return (await this.#ports.store.outbox.size(this.#context, others, 1)) > 0;
   }
 
   #signal(): void {
@@ -211,23 +211,34 @@ export class Relay {
       const unpublished = items.filter((item) => this.#waitsForBus(item));
       busDown ||= !(await this.#publisher.publish(unpublished));
       if (!busDown && unpublished.length > 0) this.#ahead.forget();
-      if (!busDown) for (const item of unpublished) this.#window.mark(item);
+      if (!busDown) for (const item of unpublished) item.published = true;
       let retried = false;
       for (const item of items) {
         retried ||= this.#deliveries.retries(item);
         found = this.#accept(item) || found;
       }
+      // What nobody here consumes is done by now, and leaves without having been marked.
+      if (!busDown) for (const item of unpublished) this.#window.mark(item);
       if (this.#deliveries.waiting.full && !retried) break;
       await this.#room();
       await this.#renew();
-      cursors = cursors.flatMap(({ claim }) => {
-        const read = entries.filter(({ partition }) => partition === claim.partition);
-        const more = read.length === limit && this.#claims.holds(claim);
-        if (read.length > 0) this.#ahead.reached({ claim, after: read.at(-1)!.position });
-        return more ? [{ claim, after: read.at(-1)!.position }] : [];
-      });
+      cursors = this.#readOn(entries, cursors, limit);
     }
     return found;
+  }
+
+  // Where the page ends in each partition that it was full of.
+  #readOn(entries: readonly OutboxEntry[], cursors: readonly Cursor[], limit: number): Cursor[] {
+    const read = new Map<number, { count: number; last: string }>();
+    for (const { partition, position } of entries)
+      read.set(partition, { count: (read.get(partition)?.count ?? 0) + 1, last: position });
+    return cursors.flatMap(({ claim }) => {
+      const page = read.get(claim.partition);
+      if (page === undefined) return [];
+      const next = { claim, after: page.last };
+      this.#ahead.reached(next);
+      return page.count === limit && this.#claims.holds(claim) ? [next] : [];
+    });
   }
 
   // What failed and waits may stand anywhere.
@@ -243,7 +254,8 @@ export class Relay {
   #read(cursors: readonly Cursor[], limit: number): Promise<readonly OutboxEntry[]> {
     this.#deliveries.readBegins();
     const asked = cursors.map(({ claim, after }) => ({ ...claim, after }));
-    return this.#ports.store.outbox.read(this.#context, { cursors: asked, limit });
+    const { consumed } = this.#deliveries;
+    return this.#ports.store.outbox.read(this.#context, { cursors: asked, limit, consumed });
   }
 
   // What is worked on already stands for itself.
