@@ -1,26 +1,4 @@
 export {
-  ModelAborted,
-  ModelAnswerInvalid,
-  ModelOutputInvalid,
-  ModelRefused,
-  ModelTimeout,
-  ModelUnavailable,
-  ModelUnknown,
-} from "./contexts/agents/model-errors.ts";
-export {
-  type AssistantPart,
-  type FilePart,
-  type FileSource,
-  type InvalidToolCallPart,
-  type ModelMessage,
-  modelMessage,
-  type ProviderOptions,
-  type ReasoningPart,
-  type TextPart,
-  type ToolCallPart,
-  type ToolResultPart,
-} from "./contexts/agents/model-messages.ts";
-export {
   type Cost,
   costOf,
   type ModelPrice,
@@ -214,6 +192,28 @@ export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-lo
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
 export type { LanguageModel } from "./kernel/language-model.ts";
+export {
+  ModelAborted,
+  ModelAnswerInvalid,
+  ModelOutputInvalid,
+  ModelRefused,
+  ModelTimeout,
+  ModelUnavailable,
+  ModelUnknown,
+} from "./kernel/model-errors.ts";
+export {
+  type AssistantPart,
+  type FilePart,
+  type FileSource,
+  type InvalidToolCallPart,
+  type ModelMessage,
+  modelMessage,
+  type ProviderOptions,
+  type ReasoningPart,
+  type TextPart,
+  type ToolCallPart,
+  type ToolResultPart,
+} from "./kernel/model-messages.ts";
 export {
   type Claim,
   type ClaimedShare,

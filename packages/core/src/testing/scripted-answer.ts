@@ -28,16 +28,18 @@ export function thrownBy({ fails, cut }: ScriptedAnswer): unknown {
 /** The answer of `doGenerate`. */
 export function generated(scripted: Scripted, version: string): { readonly content: readonly object[] } {
   const { answer, toolCalls, modelId, id } = scripted;
-  return {
-    content: [
-      ...part("reasoning", answer.reasoning),
-      ...part("text", answer.text),
-      ...toolCalls.map((call) => ({ type: "tool-call", ...call })),
-    ],
+  const content = [
+    ...part("reasoning", answer.reasoning),
+    ...part("text", answer.text),
+    ...toolCalls.map((call) => ({ type: "tool-call", ...call })),
+  ];
+  const answered = {
+    content,
     ...ending(scripted, version),
     response: { id, modelId },
     warnings: [],
   };
+  return answered;
 }
 
 /** The stream of `doStream`: a piece each time that somebody reads. */

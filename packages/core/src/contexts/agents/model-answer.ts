@@ -1,14 +1,14 @@
 import { z } from "zod";
-import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
-import { shortened } from "../../kernel/shortened.ts";
-import { ModelAnswerInvalid } from "./model-errors.ts";
+import { ModelAnswerInvalid } from "../../kernel/model-errors.ts";
 import {
   type AssistantPart,
   type InvalidToolCallPart,
   type ProviderOptions,
   providerOptions,
   type ToolCallPart,
-} from "./model-messages.ts";
+} from "../../kernel/model-messages.ts";
+import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
+import { shortened } from "../../kernel/shortened.ts";
 import { type FinishReason, finishReason, type ModelTurn, type ModelUsage, type ModelWarning } from "./model-turn.ts";
 
 const lost = z.unknown().optional();

@@ -1,6 +1,5 @@
 import type { LanguageModel } from "../../kernel/language-model.ts";
-import type { JsonObject } from "../../kernel/schema.ts";
-import { ModelRefused } from "./model-errors.ts";
+import { ModelRefused } from "../../kernel/model-errors.ts";
 import type {
   AssistantPart,
   FilePart,
@@ -9,7 +8,8 @@ import type {
   ProviderOptions,
   TextPart,
   ToolResultPart,
-} from "./model-messages.ts";
+} from "../../kernel/model-messages.ts";
+import type { JsonObject } from "../../kernel/schema.ts";
 
 /** What a model is asked. All of it is JSON. */
 export interface ModelRequest {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { ModelMessage } from "./model-messages.ts";
+import type { ModelMessage } from "../../kernel/model-messages.ts";
 import { estimateInputTokens } from "./model-size.ts";
 
 const says = (text: string): ModelMessage => ({ role: "user", content: [{ type: "text", text }] });

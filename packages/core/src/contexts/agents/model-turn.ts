@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { assistantPart, invalidToolCallPart, toolCallPart } from "./model-messages.ts";
+import { assistantPart, invalidToolCallPart, toolCallPart } from "../../kernel/model-messages.ts";
 
 /** Why a model stopped. What a provider says beyond this is `other`. */
 export const finishReason = z.enum(["stop", "length", "content-filter", "tool-calls", "error", "other"]);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { assertJsonOnly, tryParse } from "../../kernel/schema.ts";
+import { modelTurn } from "../contexts/agents/model-turn.ts";
 import { type ModelMessage, modelMessage, modelTool } from "./model-messages.ts";
-import { modelTurn } from "./model-turn.ts";
+import { assertJsonOnly, tryParse } from "./schema.ts";
 
 const conversation: readonly ModelMessage[] = [
   { role: "system", content: "You sell bicycles." },
