@@ -5,8 +5,9 @@ export {
   type ModelPrices,
   maxCost,
   modelPrices,
+  type PricedModel,
 } from "./contexts/agents/model-prices.ts";
-export type { FinishReason, ModelTurn, ModelUsage, ModelWarning } from "./contexts/agents/model-turn.ts";
+export type { ModelUsage } from "./contexts/agents/model-turn.ts";
 export { type Audit, audit } from "./contexts/audit/contract.ts";
 export {
   type ApiKeyAuth,
