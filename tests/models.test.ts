@@ -3,17 +3,17 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { attemptsOf, ModelClient, type ModelClientOptions } from "../packages/core/src/contexts/agents/model-client.ts";
+import { askForOutput } from "../packages/core/src/contexts/agents/model-output.ts";
+import type { ModelRequest } from "../packages/core/src/contexts/agents/model-prompt.ts";
+import type { ModelDelta } from "../packages/core/src/contexts/agents/model-stream.ts";
+import { systemClock } from "../packages/core/src/kernel/clock.ts";
 import {
   ModelAborted,
   ModelAnswerInvalid,
   ModelRefused,
   ModelUnavailable,
   partialOf,
-} from "../packages/core/src/contexts/agents/model-errors.ts";
-import { askForOutput } from "../packages/core/src/contexts/agents/model-output.ts";
-import type { ModelRequest } from "../packages/core/src/contexts/agents/model-prompt.ts";
-import type { ModelDelta } from "../packages/core/src/contexts/agents/model-stream.ts";
-import { systemClock } from "../packages/core/src/kernel/clock.ts";
+} from "../packages/core/src/kernel/model-errors.ts";
 import type { ModelMessage } from "../packages/core/src/kernel/model-messages.ts";
 import { ChatServer, completion, delta, events, status, stream } from "./models/chat-server.ts";
 

@@ -1,20 +1,11 @@
 export {
-  ModelAborted,
-  ModelAnswerInvalid,
-  ModelOutputInvalid,
-  ModelRefused,
-  ModelTimeout,
-  ModelUnavailable,
-  ModelUnknown,
-} from "./contexts/agents/model-errors.ts";
-
-export {
   type Cost,
   costOf,
   type ModelPrice,
   type ModelPrices,
   maxCost,
   modelPrices,
+  type PricedModel,
 } from "./contexts/agents/model-prices.ts";
 export {
   ApprovalAlreadyDecided,
@@ -238,6 +229,15 @@ export type {
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
 export type { LanguageModel } from "./kernel/language-model.ts";
+export {
+  ModelAborted,
+  ModelAnswerInvalid,
+  ModelOutputInvalid,
+  ModelRefused,
+  ModelTimeout,
+  ModelUnavailable,
+  ModelUnknown,
+} from "./kernel/model-errors.ts";
 export {
   type AssistantPart,
   type FilePart,

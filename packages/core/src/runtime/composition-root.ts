@@ -44,6 +44,7 @@ import { workOf } from "./handler-context.ts";
 import type { PipelineWithin } from "./host-transactions.ts";
 import { deriveKey } from "./key-derivation.ts";
 import { observedSend } from "./observed-send.ts";
+import { modelSpans } from "./model-spans.ts";
 import { Pipeline } from "./pipeline.ts";
 import { ProjectionDesk } from "./projection-administration.ts";
 import { knownSince } from "./retention-loop.ts";
@@ -209,6 +210,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
         models: options.models ?? {},
         prices: options.prices,
         clock: ports.clock,
+        around: modelSpans(),
         random: () => ports.ids.random(4).reduce((sum, byte) => sum / 256 + byte, 0) / 256,
       }),
       priceOf: (names, tokens) => dearest(options, names, tokens),

@@ -31,16 +31,18 @@ export function generated(
   version: string,
 ): { readonly content: readonly object[]; readonly [part: string]: unknown } {
   const { answer, toolCalls, modelId, id } = scripted;
-  return {
-    content: [
-      ...part("reasoning", answer.reasoning),
-      ...part("text", answer.text),
-      ...toolCalls.map((call) => ({ type: "tool-call", ...call })),
-    ],
+  const content = [
+    ...part("reasoning", answer.reasoning),
+    ...part("text", answer.text),
+    ...toolCalls.map((call) => ({ type: "tool-call", ...call })),
+  ];
+  const answered = {
+    content,
     ...ending(scripted, version),
     response: { id, modelId },
     warnings: [],
   };
+  return answered;
 }
 
 /** The stream of `doStream`: a piece each time that somebody reads. */

@@ -3,10 +3,10 @@ import type { LanguageModelV2 } from "@ai-sdk/provider-v2";
 import type { LanguageModelV3GenerateResult } from "@ai-sdk/provider-v3";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { ModelAnswerInvalid } from "../../kernel/model-errors.ts";
 import { modelTurn } from "../../kernel/model-turn.ts";
 import { isStorable } from "../../runtime/storable.ts";
 import { readTurn, readUsage } from "./model-answer.ts";
-import { ModelAnswerInvalid } from "./model-errors.ts";
 
 const none = new Set<string>();
 const read = (raw: unknown, taken: ReadonlySet<string> = none) => readTurn(raw, "acme/large", taken);

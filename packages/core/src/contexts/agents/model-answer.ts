@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ModelAnswerInvalid } from "../../kernel/model-errors.ts";
 import {
   type AssistantPart,
   type InvalidToolCallPart,
@@ -15,7 +16,6 @@ import {
 } from "../../kernel/model-turn.ts";
 import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
 import { shortened } from "../../kernel/shortened.ts";
-import { ModelAnswerInvalid } from "./model-errors.ts";
 
 const lost = z.unknown().optional();
 

@@ -1,8 +1,5 @@
 import { describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../kernel/language-model.ts";
-import { fixedClock } from "../../testing/fixed-clock.ts";
-import { ScriptedModel } from "../../testing/scripted-model.ts";
-import { attemptsOf, ModelClient, type ModelClientOptions } from "./model-client.ts";
 import {
   ModelAborted,
   ModelAnswerInvalid,
@@ -11,7 +8,10 @@ import {
   ModelUnavailable,
   ModelUnknown,
   partialOf,
-} from "./model-errors.ts";
+} from "../../kernel/model-errors.ts";
+import { fixedClock } from "../../testing/fixed-clock.ts";
+import { ScriptedModel } from "../../testing/scripted-model.ts";
+import { attemptsOf, ModelClient, type ModelClientOptions } from "./model-client.ts";
 import type { ModelRequest } from "./model-prompt.ts";
 import type { ModelDelta } from "./model-stream.ts";
 

@@ -1,8 +1,6 @@
 import type { Clock } from "../../kernel/clock.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import type { LanguageModel } from "../../kernel/language-model.ts";
-import type { ModelTurn } from "../../kernel/model-turn.ts";
-import { parse } from "../../kernel/parse.ts";
 import {
   ModelAborted,
   ModelAnswerInvalid,
@@ -10,7 +8,9 @@ import {
   ModelUnavailable,
   ModelUnknown,
   withPartial,
-} from "./model-errors.ts";
+} from "../../kernel/model-errors.ts";
+import type { ModelTurn } from "../../kernel/model-turn.ts";
+import { parse } from "../../kernel/parse.ts";
 import { exchange, type Shower, shower, turnOf } from "./model-exchange.ts";
 import { modelFailure } from "./model-failure.ts";
 import { type Cost, costOf, type ModelPrices, modelPrices } from "./model-prices.ts";

@@ -1,9 +1,9 @@
 import type { LanguageModel } from "../../kernel/language-model.ts";
+import { ModelAnswerInvalid } from "../../kernel/model-errors.ts";
 import type { ModelMessage } from "../../kernel/model-messages.ts";
 import type { ModelTurn } from "../../kernel/model-turn.ts";
 import { untilAborted } from "../../kernel/until-aborted.ts";
 import { readTurn } from "./model-answer.ts";
-import { ModelAnswerInvalid } from "./model-errors.ts";
 import { type ModelRequest, nameOf, toCallOptions } from "./model-prompt.ts";
 import { drain, letGo, type ModelDelta, NoStream, type StreamedAnswer } from "./model-stream.ts";
 

@@ -2,7 +2,7 @@ import { APICallError } from "@ai-sdk/provider";
 import { APICallError as APICallErrorV2, LoadAPIKeyError, UnsupportedFunctionalityError } from "@ai-sdk/provider-v2";
 import { describe, expect, test } from "vitest";
 import { Canceled } from "../../kernel/errors.ts";
-import { partialOf, withPartial } from "./model-errors.ts";
+import { partialOf, withPartial } from "../../kernel/model-errors.ts";
 import { modelFailure } from "./model-failure.ts";
 
 const NOW = Date.parse("2026-11-21T12:00:00Z");

@@ -1,6 +1,6 @@
 import { ArmatureError } from "../../kernel/errors.ts";
+import { ModelAnswerInvalid, ModelRefused, ModelUnavailable } from "../../kernel/model-errors.ts";
 import { retryAfterOf } from "../../kernel/retry-after.ts";
-import { ModelAnswerInvalid, ModelRefused, ModelUnavailable } from "./model-errors.ts";
 
 /** Errors of the AI SDK by their names: `instanceof` would know those of one copy only. */
 const NAMED: Readonly<Record<string, "invalid" | "refused">> = {

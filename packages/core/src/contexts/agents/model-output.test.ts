@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
+import { ModelOutputInvalid, ModelRefused } from "../../kernel/model-errors.ts";
 import { fixedClock } from "../../testing/fixed-clock.ts";
 import { ScriptedModel } from "../../testing/scripted-model.ts";
 import type { ScriptedTurn } from "../../testing/scripted-turn.ts";
 import { ModelClient } from "./model-client.ts";
-import { ModelOutputInvalid, ModelRefused } from "./model-errors.ts";
 import { askForOutput, callsOf, readOutput } from "./model-output.ts";
 import type { ModelRequest } from "./model-prompt.ts";
 import type { ModelDelta } from "./model-stream.ts";

@@ -1,9 +1,9 @@
 import { toJSONSchema } from "zod/v4/core";
+import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import type { ModelMessage } from "../../kernel/model-messages.ts";
 import type { ModelTurn } from "../../kernel/model-turn.ts";
 import { type Issue, type JsonObject, type Schema, tryParse } from "../../kernel/schema.ts";
 import type { ModelCall, ModelCallOptions, ModelClient } from "./model-client.ts";
-import { ModelOutputInvalid } from "./model-errors.ts";
 import { shower } from "./model-exchange.ts";
 import { type ModelRequest, nameOf } from "./model-prompt.ts";
 

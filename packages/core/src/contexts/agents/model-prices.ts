@@ -26,10 +26,10 @@ export const modelPrices = z.strictObject({
   models: z.record(z.string(), modelPrice),
 });
 
-/** An exact amount: whole billionths of the currency's unit. */
-export const money = z.strictObject({ currency: z.string(), nanos: z.int().min(0) });
-
-/** What a call cost; when it is unknown, why: the catalogue has no price, or the provider did not say how many tokens. */
+/**
+ * What a call cost, exactly: `nanos` are whole billionths of the currency's unit. When it is unknown, why: the catalogue
+ * has no price, or the provider did not say how many tokens.
+ */
 export const cost = z.discriminatedUnion("known", [
   z.strictObject({ known: z.literal(true), currency: z.string(), nanos: z.int().min(0) }),
   z.strictObject({ known: z.literal(false), reason: z.enum(["no-price", "no-usage"]) }),
@@ -37,13 +37,16 @@ export const cost = z.discriminatedUnion("known", [
 
 export type ModelPrice = z.infer<typeof modelPrice>;
 export type ModelPrices = z.infer<typeof modelPrices>;
-export type Money = z.infer<typeof money>;
 export type Cost = z.infer<typeof cost>;
 
-type Priced = { readonly provider: string; readonly modelId: string };
+/** A model as prices are looked up for it. Every `LanguageModel` is one. */
+export interface PricedModel {
+  readonly provider: string;
+  readonly modelId: string;
+}
 
 /** The price of a model: that of its full name, of its provider's first part, or of its id alone, in this order. */
-export function priceOf(prices: ModelPrices | undefined, { provider, modelId }: Priced): ModelPrice | undefined {
+export function priceOf(prices: ModelPrices | undefined, { provider, modelId }: PricedModel): ModelPrice | undefined {
   if (prices === undefined) return undefined;
   const [vendor = provider] = provider.split(".");
   for (const key of [`${provider}/${modelId}`, `${vendor}/${modelId}`, modelId])
@@ -52,7 +55,7 @@ export function priceOf(prices: ModelPrices | undefined, { provider, modelId }: 
 }
 
 /** What was used costs this much: reckoned exactly, and rounded up to a billionth once, in the end. */
-export function costOf(prices: ModelPrices | undefined, model: Priced, usage: ModelUsage): Cost {
+export function costOf(prices: ModelPrices | undefined, model: PricedModel, usage: ModelUsage): Cost {
   const price = priceOf(prices, model);
   if (prices === undefined || price === undefined) return { known: false, reason: "no-price" };
   const { inputTokens, outputTokens, cachedInputTokens, cacheWriteInputTokens } = usage;
@@ -74,7 +77,7 @@ export function costOf(prices: ModelPrices | undefined, model: Priced, usage: Mo
  */
 export function maxCost(
   prices: ModelPrices | undefined,
-  model: Priced,
+  model: PricedModel,
   tokens: { readonly inputTokens: number; readonly maxOutputTokens: number },
 ): Cost {
   const price = priceOf(prices, model);

@@ -2,9 +2,9 @@ import type { LanguageModelV4CallOptions, LanguageModelV4Message } from "@ai-sdk
 import type { LanguageModelV2CallOptions, LanguageModelV2Message } from "@ai-sdk/provider-v2";
 import type { LanguageModelV3CallOptions, LanguageModelV3Message } from "@ai-sdk/provider-v3";
 import { describe, expect, test } from "vitest";
+import { ModelRefused } from "../../kernel/model-errors.ts";
 import type { ModelMessage } from "../../kernel/model-messages.ts";
 import { ScriptedModel } from "../../testing/scripted-model.ts";
-import { ModelRefused } from "./model-errors.ts";
 import { isSpokenTo, type ModelRequest, toCallOptions } from "./model-prompt.ts";
 
 const signal = new AbortController().signal;

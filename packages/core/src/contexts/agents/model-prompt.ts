@@ -1,4 +1,5 @@
 import type { LanguageModel } from "../../kernel/language-model.ts";
+import { ModelRefused } from "../../kernel/model-errors.ts";
 import type {
   AssistantPart,
   FilePart,
@@ -9,7 +10,6 @@ import type {
   ToolResultPart,
 } from "../../kernel/model-messages.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
-import { ModelRefused } from "./model-errors.ts";
 
 /** What a model is asked. All of it is JSON. */
 export interface ModelRequest {

@@ -1,10 +1,10 @@
+import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import type { ModelMessage } from "../../kernel/model-messages.ts";
 import type { ModelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import type { ModelStep } from "./agent-loop.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
-import { ModelOutputInvalid } from "./model-errors.ts";
 import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
 import { nameOf } from "./model-prompt.ts";
 import { requestOf } from "./transcript.ts";

@@ -1,5 +1,5 @@
+import type { PartialTurn } from "../../kernel/model-errors.ts";
 import { untilAborted } from "../../kernel/until-aborted.ts";
-import type { PartialTurn } from "./model-errors.ts";
 
 /**
  * A piece of an answer that is under way, for who wants to show it. Pieces are best effort: they are not checked, may

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineError, type ErrorClass } from "../../kernel/errors.ts";
+import { defineError } from "./errors.ts";
 
 // None of these quotes what a provider said, nor keeps its error as the cause: both may hold the prompt, or a key.
 
@@ -65,25 +65,6 @@ export class ModelUnknown extends defineError("model.unknown", {
   details: z.object({ name: z.string() }),
   message: ({ name }) => `No model "${name}" is configured.`,
 }) {}
-
-export type ModelError =
-  | ModelUnavailable
-  | ModelRefused
-  | ModelTimeout
-  | ModelAnswerInvalid
-  | ModelAborted
-  | ModelOutputInvalid
-  | ModelUnknown;
-
-export const modelErrors: readonly ErrorClass[] = [
-  ModelUnavailable,
-  ModelRefused,
-  ModelTimeout,
-  ModelAnswerInvalid,
-  ModelAborted,
-  ModelOutputInvalid,
-  ModelUnknown,
-];
 
 /** What had come of an answer that was not finished. */
 export interface PartialTurn {
