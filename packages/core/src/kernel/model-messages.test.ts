@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { modelTurn } from "./model-turn.ts";
 import { type ModelMessage, modelMessage, modelTool } from "./model-messages.ts";
+import { modelTurn } from "./model-turn.ts";
 import { assertJsonOnly, tryParse } from "./schema.ts";
 
 const conversation: readonly ModelMessage[] = [

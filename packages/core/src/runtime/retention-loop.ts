@@ -4,7 +4,10 @@ import type { LeasedWork, Looked } from "./leased-loop.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 
 export interface RetentionOptions {
-  /** For how many milliseconds it is remembered what calls with an idempotency key came to: one day at least. Default 30 days. */
+  /**
+   * For how many milliseconds it is remembered what calls with an idempotency key came to, and what durable executions
+   * did that have ended: one day at least. Default 30 days.
+   */
   readonly keepMs?: number;
   /**
    * Whether it is also forgotten after that time which events consumers have handled. `delivery.redeliver` then goes no
@@ -80,14 +83,17 @@ export class RetentionLoop implements LeasedWork {
     for (const context of this.#contexts) {
       if (stop.aborted) break;
       const rows = await store.prune(context, { olderThanMs: keepMs, limit: BATCH, inbox });
-      if (rows === 0) continue;
-      this.#removed += rows;
-      full ||= rows === BATCH;
+      const ended = await store.executions.prune(context, { now: clock.now(), olderThanMs: keepMs, limit: BATCH });
+      if (rows + ended === 0) continue;
+      this.#removed += rows + ended;
+      full ||= rows === BATCH || ended === BATCH;
       await clock.sleep(PAUSE_MS, stop);
     }
     if (full) return { found: "progress" };
     if (this.#removed > 0)
-      logger.info("Old rows of inboxes and idempotency records were removed", { rows: this.#removed });
+      logger.info("Old executions, and old rows of inboxes and idempotency records, were removed", {
+        rows: this.#removed,
+      });
     this.#removed = 0;
     return { found: "nothing" };
   }

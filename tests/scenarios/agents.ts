@@ -1,0 +1,114 @@
+import { type LanguageModel, NotFound } from "@armature/core";
+import { ScriptedModel, type ScriptedTurn } from "@armature/core/testing";
+import { describe, expect, test } from "vitest";
+import { defineAgent } from "../../packages/core/src/contexts/agents/agent-definition.ts";
+import { operationTool } from "../../packages/core/src/contexts/agents/tool.ts";
+import { benchOn, type LabApp } from "./bench.ts";
+import { lab } from "./lab.ts";
+import type { PlaceKind } from "./place.ts";
+
+const usage = { inputTokens: 100, outputTokens: 10 };
+const counting = defineAgent({
+  id: "counting",
+  summary: "Counts.",
+  instructions: "Count.",
+  tools: [operationTool(lab, "add"), operationTool(lab, "look")],
+});
+
+/** Says what fits where the conversation stands: which process asks is of no matter. */
+function byPlace(turns: readonly ScriptedTurn[]): LanguageModel {
+  const turn: ScriptedTurn = (call) => {
+    const said = call.prompt.filter(({ role }: { readonly role: string }) => role === "assistant").length;
+    const next = turns[said]!;
+    return typeof next === "function" ? next(call) : next;
+  };
+  return new ScriptedModel(Array.from({ length: 1_000 }, () => turn));
+}
+
+const asks = (...calls: [string, Record<string, string | number>][]): ScriptedTurn => ({
+  toolCalls: calls.map(([name, args], at) => ({ id: `call-${at}`, name, arguments: args })),
+  usage,
+});
+
+/** Runs of agents go on wherever somebody works on them, and do what they may once. */
+export function agentScenarios(kind: PlaceKind): void {
+  describe(`agents, ${kind.name}`, () => {
+    const bench = benchOn(kind);
+    const start = (turns: readonly ScriptedTurn[]) =>
+      bench.start({
+        agents: [counting],
+        models: { default: byPlace(turns) },
+        executions: { pollMs: 100 },
+        relay: { pollMs: 50 },
+      });
+    const ended = async (app: LabApp, tenant: string, runId: `run_${string}`) => {
+      const { agents } = app.as({ tenant, user: "ann" });
+      for await (const { item } of agents.follow({ runId }, { timeoutMs: 60_000 }))
+        if (item.type === "status" && item.run.endedAt !== undefined) return item.run;
+      throw new Error("The run was not followed to its end.");
+    };
+    const suspended = async (app: LabApp, tenant: string, runId: `run_${string}`) => {
+      const { agents } = app.as({ tenant, user: "ann" });
+      for await (const { item } of agents.follow({ runId }))
+        if (item.type === "status" && item.run.status === "suspended") return item.run;
+      throw new Error("The run has ended without waiting for anybody.");
+    };
+
+    test("an approval that is given 200 times through two processes runs its call once; a rejected one never", async () => {
+      const tenant = bench.tenant();
+      const turns = [
+        asks(["lab_add", { counterId: "yes", by: 3 }], ["lab_add", { counterId: "no", by: 5 }]),
+        { text: "Done.", usage },
+      ];
+      const apps = [await start(turns), await start(turns)] as const;
+      const [one] = apps;
+      const { agents, approvals, lab: counters } = one.as({ tenant, user: "ann" });
+      const { runId } = await agents.run({ agent: "counting", input: "Count." });
+      const run = await suspended(one, tenant, runId);
+      const asked = await Promise.all(run.approvals.map((approvalId) => approvals.get({ approvalId })));
+      const of = (counterId: string) => asked.find((each) => each.arguments["counterId"] === counterId)!;
+      await approvals.reject({ approvalId: of("no").approvalId, reason: "No." });
+      const { approvalId, hash } = of("yes");
+      await Promise.all(
+        Array.from({ length: 200 }, (_, n) =>
+          apps[n % 2]!.as({ tenant, user: `user-${n}` }).approvals.approve({ approvalId, hash }),
+        ),
+      );
+      expect(await ended(one, tenant, runId)).toMatchObject({ status: "completed", text: "Done." });
+      expect(await counters.look({ counterId: "yes" })).toEqual({ value: 3 });
+      await expect(counters.look({ counterId: "no" })).rejects.toThrow(NotFound);
+      const history = await one
+        .as({ tenant, user: "ops" })
+        .audit.events({ aggregateType: "counter", aggregateId: "yes", limit: 10 });
+      expect(history.items).toHaveLength(1);
+    });
+
+    test("many runs in two processes keep to one budget, and each message is there once", async () => {
+      const tenant = bench.tenant();
+      const look = asks(["lab_look", { counterId: "a" }]);
+      const turns = Array.from({ length: 30 }, () => look);
+      const apps = [await start(turns), await start(turns)] as const;
+      const { agents } = apps[0].as({ tenant, user: "ann" });
+      await agents.setBudget({ budget: "tenant", steps: 30 });
+      const begun = await Promise.all(
+        Array.from({ length: 12 }, (_, n) =>
+          apps[n % 2]!.as({ tenant, user: "ann" }).agents.run({ agent: "counting", input: `${n}` }),
+        ),
+      );
+      const runs = await Promise.all(begun.map(({ runId }) => ended(apps[0], tenant, runId)));
+      expect(runs.map(({ status }) => status)).toEqual(runs.map(() => "failed"));
+      expect(await agents.budget({ budget: "tenant" })).toEqual({
+        limits: { steps: 30 },
+        spent: { tokens: 30 * 110, nanos: 0, steps: 30 },
+        reserved: { tokens: 0, nanos: 0, steps: 0 },
+      });
+      for (const { conversationId, usage: used } of runs) {
+        const { items } = await agents.messages({ conversationId, limit: 200 });
+        expect(items.map(({ role }) => role)).toEqual([
+          "user",
+          ...Array.from({ length: used.steps }, () => ["assistant", "tool"]).flat(),
+        ]);
+      }
+    });
+  });
+}
