@@ -1,6 +1,7 @@
-// What a host gives the reference server: its connectors, and which private origins they may call.
+// What a host gives the reference server: its connectors, which private origins they may call, its agents and models.
 import { sandboxCrm } from "@armature-examples/sandbox-crm";
 import { z } from "zod";
+import { demoModel, demoPrices, salesAssistant } from "./sales-assistant.ts";
 
 const { AUTHORIZATION_SERVER, CRM_API, CRM_CLIENT_SECRET, CRM_REQUESTS_PER_SECOND } = z
   .object({
@@ -11,14 +12,17 @@ const { AUTHORIZATION_SERVER, CRM_API, CRM_CLIENT_SECRET, CRM_REQUESTS_PER_SECON
   })
   .parse(process.env);
 
-export const connectors = [
-  sandboxCrm({
-    clientId: "armature-sandbox",
-    clientSecret: CRM_CLIENT_SECRET,
-    authorizationServer: AUTHORIZATION_SERVER,
-    api: CRM_API,
-    requestsPerSecond: CRM_REQUESTS_PER_SECOND,
-  }),
-];
+const crm = sandboxCrm({
+  clientId: "armature-sandbox",
+  clientSecret: CRM_CLIENT_SECRET,
+  authorizationServer: AUTHORIZATION_SERVER,
+  api: CRM_API,
+  requestsPerSecond: CRM_REQUESTS_PER_SECOND,
+});
+
+export const connectors = [crm];
+export const agents = [salesAssistant(crm)];
+export const models = { default: demoModel().model };
+export const prices = demoPrices;
 
 export const allowedOrigins = [AUTHORIZATION_SERVER, CRM_API];

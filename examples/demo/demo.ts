@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { walkAuthorization } from "@armature-examples/sandbox-crm/browser";
 import { z } from "zod";
 import { type Api, apiOf, Refused } from "./api.ts";
+import { mergeDuplicates } from "./merge-duplicates.ts";
 import { command, endAll, freePort, type Running, startAnswering, startReporting } from "./processes.ts";
 import { expect, finish, Surprise, say, seen, step, stop, table } from "./report.ts";
 
@@ -132,7 +133,14 @@ async function tellTheStory(dataDir: string, once: boolean): Promise<void> {
   await refreshOnce(acme, connectorId, authorization.origin, connectedAt);
   const killed = server;
   server = await surviveTheKill(acme, connectorId, crm.origin, server, startServer);
-  await showWhatHappened(acme, killed.log() + server.log(), [acmeKey, globexKey, clientSecret, env.ARMATURE_KEY]);
+  const second = server;
+  server = await mergeDuplicates({ acme, crm: crm.origin, server, restart: startServer });
+  await showWhatHappened(acme, killed.log() + second.log() + server.log(), [
+    acmeKey,
+    globexKey,
+    clientSecret,
+    env.ARMATURE_KEY,
+  ]);
   await keepApart(apiOf(origin, globexKey), connectorId);
 
   finish();

@@ -90,7 +90,19 @@ export function endAll(): void {
 }
 
 // The servers are set up by their environment, and a DATABASE_URL in the reader's shell is not meant for them.
-const INHERITED = ["PATH", "Path", "SystemRoot", "HOME", "TMPDIR", "TEMP", "TMP", "CRM_CLIENT_SECRET"];
+const INHERITED = [
+  "PATH",
+  "Path",
+  "SystemRoot",
+  "HOME",
+  "TMPDIR",
+  "TEMP",
+  "TMP",
+  "CRM_CLIENT_SECRET",
+  "OPENAI_API_KEY",
+  "ARMATURE_MODEL_URL",
+  "ARMATURE_MODEL",
+];
 
 function environment(own: Readonly<Record<string, string>>): Record<string, string> {
   const inherited = INHERITED.flatMap((name) => {

@@ -1,8 +1,6 @@
-import { type LanguageModel, NotFound } from "@armature/core";
+import { defineAgent, type LanguageModel, NotFound, operationTool } from "@armature/core";
 import { ScriptedModel, type ScriptedTurn } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
-import { defineAgent } from "../../packages/core/src/contexts/agents/agent-definition.ts";
-import { operationTool } from "../../packages/core/src/contexts/agents/tool.ts";
 import { benchOn, type LabApp } from "./bench.ts";
 import { lab } from "./lab.ts";
 import type { PlaceKind } from "./place.ts";

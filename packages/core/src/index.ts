@@ -1,3 +1,35 @@
+export { type AgentDefinition, type AgentLimits, defineAgent } from "./contexts/agents/agent-definition.ts";
+export {
+  AgentActivated,
+  AgentExecuted,
+  AgentLimitReached,
+  AgentNotActive,
+  AgentPaused,
+  AgentRetired,
+  AgentRunCanceled,
+  AgentRunFailed,
+  AgentRunNotUnderWay,
+  AgentRunRequestedOtherwise,
+  AgentRunStarted,
+  AgentRunSuspended,
+  type AgentRunView,
+  AgentStepTaken,
+  type Agents,
+  AgentToolsRun,
+  agents,
+  BudgetExhausted,
+  BudgetReserved,
+  BudgetSet,
+  BudgetSettled,
+  ConnectionUnclear,
+  ConversationStarted,
+  MessageAdded,
+  type MessageView,
+  NoAgentFits,
+  NobodyToActFor,
+  type RunInput,
+  type RunUsage,
+} from "./contexts/agents/contract.ts";
 export {
   type Cost,
   costOf,
@@ -7,6 +39,8 @@ export {
   modelPrices,
   type PricedModel,
 } from "./contexts/agents/model-prices.ts";
+
+export { connectorTools, operationTool, type Tool, type ToolProvider, type ToolRisk } from "./contexts/agents/tool.ts";
 export {
   ApprovalAlreadyDecided,
   ApprovalApproved,
@@ -133,6 +167,30 @@ export {
 } from "./contexts/projections/contract.ts";
 export { SecretRevealDisabled, type Secrets, secrets } from "./contexts/secrets/contract.ts";
 export {
+  ChildFailed,
+  WorkflowAlreadyStarted,
+  WorkflowCanceled,
+  WorkflowCompleted,
+  type WorkflowExecutionView,
+  WorkflowFailed,
+  WorkflowNotFailed,
+  WorkflowNotRunning,
+  WorkflowRetried,
+  WorkflowStarted,
+  type Workflows,
+  workflows,
+} from "./contexts/workflows/contract.ts";
+export {
+  type ActivityOptions,
+  activity,
+  defineWorkflow,
+  operationActivity,
+  type Undo,
+  type Workflow,
+  type WorkflowActivity,
+  type WorkflowContext,
+} from "./contexts/workflows/workflow-definition.ts";
+export {
   type AggregateClass,
   type AggregateDefinition,
   AggregateRoot,
@@ -152,6 +210,8 @@ export {
   type Declared,
   type Dependency,
   defineContext,
+  type ExecutionCommands,
+  type ExecutionQueries,
   type FindOptions,
   type Handlers,
   type On,
@@ -206,6 +266,21 @@ export {
 } from "./kernel/errors.ts";
 export { defineEvent, type EventDefinition, type EventOf, type ReceivedEvent } from "./kernel/event.ts";
 export type { EventLog, LoggedEvent, LogPage, LogQuery } from "./kernel/event-log.ts";
+export {
+  type Activity,
+  type ActivityContext,
+  ActivityTimedOut,
+  type Compensation,
+  CompensationFailed,
+  ExecutionCanceled,
+  type ExecutionContext,
+  type ExecutionDefinition,
+  ExecutionDiverged,
+  ExecutionKeepsCrashing,
+  ExecutionLost,
+  ExecutionStuck,
+  type RetryPolicy,
+} from "./kernel/execution.ts";
 export type {
   ActivityAttempts,
   ExecutionChange,
@@ -403,6 +478,7 @@ export type {
   TransactionClients,
 } from "./runtime/armature.ts";
 export { createArmature } from "./runtime/create-armature.ts";
+export type { ExecutionOptions } from "./runtime/executions/worker-settings.ts";
 export { GuardedHttpClient, type GuardedHttpClientOptions } from "./runtime/guarded-http-client.ts";
 export type { ProjectionOptions } from "./runtime/projection-runner.ts";
 export type { RelayOptions } from "./runtime/relay-settings.ts";

@@ -20,7 +20,9 @@ async function moduleOf(source: string): Promise<string> {
 
 describe("a host's module", () => {
   test("is not needed", async () => {
-    expect(await loadHostModule(undefined)).toEqual({ connectors: [], contexts: [], allowedOrigins: [] });
+    expect(await loadHostModule(undefined)).toEqual({
+      ...{ connectors: [], contexts: [], workflows: [], agents: [], models: {}, allowedOrigins: [] },
+    });
   });
 
   test("exports by name, or all at once by default", async () => {
@@ -41,7 +43,7 @@ describe("a host's module", () => {
     [
       "that exports nothing of use",
       "export const conectors = []",
-      "exports none of connectors, contexts, allowedOrigins",
+      "exports none of connectors, contexts, workflows, agents, models, prices, allowedOrigins",
     ],
     [
       "whose default export has a name that is none",
@@ -51,6 +53,7 @@ describe("a host's module", () => {
     ["whose default export is no object", "export default 5", "has a default export that is no object"],
     ["whose connectors are none", "export const connectors = [{}]", "connectors.0 is not what defineConnector gives"],
     ["whose contexts are none", "export const contexts = [5]", "contexts.0 is not what defineContext gives"],
+    ["whose models are none", "export const models = { default: {} }", "models.default is not a model of the AI SDK"],
     ["whose origins are none", "export const allowedOrigins = ['here']", "allowedOrigins.0"],
   ])("%s is refused with what is wrong", async (_name, source, sentence) => {
     const loading = loadHostModule(await moduleOf(source));

@@ -1,6 +1,14 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { ConnectorDefinition, ContextDefinition } from "@armature/core";
+import {
+  type AgentDefinition,
+  type ConnectorDefinition,
+  type ContextDefinition,
+  type LanguageModel,
+  type ModelPrices,
+  modelPrices,
+  type Workflow,
+} from "@armature/core";
 import { z } from "zod";
 import { ConfigInvalid } from "../config.ts";
 
@@ -8,6 +16,10 @@ import { ConfigInvalid } from "../config.ts";
 export interface HostModule {
   readonly connectors: readonly ConnectorDefinition[];
   readonly contexts: readonly ContextDefinition[];
+  readonly workflows: readonly Workflow[];
+  readonly agents: readonly AgentDefinition[];
+  readonly models: Readonly<Record<string, LanguageModel>>;
+  readonly prices?: ModelPrices | undefined;
   readonly allowedOrigins: readonly string[];
 }
 
@@ -21,13 +33,25 @@ const definitions = <T>(what: string, fits: (value: object) => boolean) =>
 const exported = z.strictObject({
   connectors: definitions<ConnectorDefinition>("defineConnector", (value) => "id" in value && "actions" in value),
   contexts: definitions<ContextDefinition>("defineContext", (value) => "contract" in value && "handlers" in value),
+  workflows: definitions<Workflow>("defineWorkflow", (value) => "activities" in value && "run" in value),
+  agents: definitions<AgentDefinition>("defineAgent", (value) => "instructions" in value && "tools" in value),
+  models: z
+    .record(
+      z.string(),
+      z.custom<LanguageModel>(
+        (value) => typeof value === "object" && value !== null && "doGenerate" in value,
+        "is not a model of the AI SDK",
+      ),
+    )
+    .default({}),
+  prices: modelPrices.optional(),
   allowedOrigins: z.array(z.url({ protocol: /^https?$/ })).default([]),
 });
 const names = Object.keys(exported.shape);
 
 /**
- * Loads the module that ARMATURE_CONFIG names: `connectors`, `contexts` and `allowedOrigins`, exported by name or in
- * the default export.
+ * Loads the module that ARMATURE_CONFIG names: `connectors`, `contexts`, `workflows`, `agents`, `models`, `prices` and
+ * `allowedOrigins`, exported by name or in the default export.
  *
  * @throws {ConfigInvalid} when it cannot be loaded or exports something else
  */

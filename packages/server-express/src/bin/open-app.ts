@@ -28,8 +28,8 @@ export interface OpenedApp {
 /**
  * Makes the app that the configuration describes.
  *
- * @param options.relay whether this process publishes events and keeps projections up to date: a command that ends at
- *   once leaves that to the server
+ * @param options.relay whether this process publishes events, keeps projections up to date and works on durable
+ *   executions: a command that ends at once leaves that to the server
  */
 export async function openApp(
   config: ServerConfig,
@@ -46,12 +46,16 @@ export async function openApp(
       keyEncryptionKey: config.key,
       connectors: host.connectors,
       contexts: host.contexts,
+      workflows: host.workflows,
+      agents: host.agents,
+      models: host.models,
+      ...(host.prices === undefined ? {} : { prices: host.prices }),
       allowedOrigins: [...host.allowedOrigins, ...config.allowedOrigins],
       returnOrigins: config.returnOrigins,
       allowSecretReveal: config.allowSecretReveal,
       oauthRedirectUri: `${config.publicUrl}/oauth/callback`,
       logger: options.logger,
-      ...(options.relay ? {} : { relay: false, projections: false }),
+      ...(options.relay ? {} : { relay: false, projections: false, executions: false }),
     });
     return {
       app,

@@ -187,14 +187,14 @@ export class ConnectionUnclear extends defineError("agent.connection_unclear", {
       : `There are several connections to "${provider}": the run has to name one.`,
 }) {}
 
-const input = z.union([
+const runInput = z.union([
   z.string().min(1).max(200_000),
   z
     .array(z.discriminatedUnion("type", [textPart, filePart]))
     .min(1)
     .max(50),
 ]);
-export type RunInput = z.infer<typeof input>;
+export type RunInput = z.infer<typeof runInput>;
 
 const runView = z.object({
   runId,
@@ -269,7 +269,7 @@ const contract = defineContract(
         agent: agentId.optional(),
         capability: name.optional(),
         taskType: name.optional(),
-        input: sensitive(input),
+        input: sensitive(runInput),
         /** Goes on with a conversation. */
         conversationId: conversationId.optional(),
         /** With the same id and input, the run that there is already. */

@@ -7,7 +7,7 @@ import { createArmature } from "../../runtime/create-armature.ts";
 import { fixedClock } from "../../testing/fixed-clock.ts";
 import { recordingLogger } from "../../testing/recording-logger.ts";
 import { WorkflowAlreadyStarted, WorkflowNotFailed, WorkflowNotRunning, workflows } from "./contract.ts";
-import { activity, defineWorkflow, operation, type Workflow } from "./workflow-definition.ts";
+import { activity, defineWorkflow, operationActivity, type Workflow } from "./workflow-definition.ts";
 
 const open: Armature[] = [];
 afterEach(async () => {
@@ -206,7 +206,7 @@ test("an operation as an activity is called as who started the workflow, with th
     version: 1,
     input: noInput,
     output: z.string(),
-    activities: { start: operation(workflows, "start") },
+    activities: { start: operationActivity(workflows, "start") },
     run: async (ctx) =>
       (
         await ctx

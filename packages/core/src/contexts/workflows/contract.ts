@@ -69,7 +69,7 @@ export class ChildFailed extends defineError("workflow.child_failed", {
   message: ({ executionId: id, message }) => `The execution "${id}" did not complete: ${message}`,
 }) {}
 
-const view = z.object({
+const executionView = z.object({
   executionId,
   workflow: z.string(),
   workflowVersion: z.int(),
@@ -84,7 +84,7 @@ const view = z.object({
   /** Why it has failed, or was canceled. */
   error: cause.optional(),
 });
-export type WorkflowExecutionView = z.infer<typeof view>;
+export type WorkflowExecutionView = z.infer<typeof executionView>;
 
 const running = z.object({
   /** The activity, by its name. */
@@ -154,14 +154,14 @@ const contract = defineContract(
     }),
     get: query({
       input: z.strictObject({ executionId }),
-      output: view.extend({ version: z.int(), pending: z.array(running), dueAt: instant.optional() }),
+      output: executionView.extend({ version: z.int(), pending: z.array(running), dueAt: instant.optional() }),
       permission: "workflows:read",
       http: "GET /workflow-executions/{executionId}",
       summary: "Shows an execution: how far it is, or how it ended.",
     }),
     list: query({
       input: z.strictObject({ ...paging, workflow: workflowName.optional(), status: status.optional() }),
-      output: pageOf(view),
+      output: pageOf(executionView),
       permission: "workflows:read",
       http: "GET /workflow-executions",
       summary: "Lists executions, the newest first.",

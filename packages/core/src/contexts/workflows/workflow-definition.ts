@@ -4,7 +4,8 @@ import type { Activity, ActivityContext, RetryPolicy } from "../../kernel/execut
 import type { Principal } from "../../kernel/principal.ts";
 import type { Json, Schema } from "../../kernel/schema.ts";
 
-interface ActivityOptions {
+/** How an activity of a workflow is tried. */
+export interface ActivityOptions {
   /** Default: 5 attempts, with waits of 1, 2, 4 and 8 seconds in between. */
   readonly retry?: RetryPolicy;
   /** An attempt is given up after this time. Default 30 s. */
@@ -13,7 +14,7 @@ interface ActivityOptions {
   readonly heartbeatTimeoutMs?: number;
 }
 
-/** An activity of a workflow, with the types of its arguments and its result. Made by `activity`. */
+/** An activity of a workflow, with the types of its arguments and its result. Made by `activity` and `operationActivity`. */
 export interface WorkflowActivity<In = unknown, Out = unknown> extends Activity {
   readonly types?: { readonly input: In; readonly output: Out };
 }
@@ -34,7 +35,7 @@ export function activity<In, Args, Out = void>(
 }
 
 /** The operation as a workflow's activity: called as who has started the workflow, and once. */
-export function operation<C extends Contract, K extends keyof C["operations"] & string>(
+export function operationActivity<C extends Contract, K extends keyof C["operations"] & string>(
   contract: C,
   name: K,
   options: ActivityOptions = {},
