@@ -10,5 +10,6 @@ it("the demo tells its story to the end", { timeout: 180_000 }, () => {
   expect(stderr).toBe("");
   expect(stdout.trimEnd().split("\n").at(-1)).toBe("demo: ok");
   expect(stdout).toContain("exactly one token request was made");
+  expect(stdout).toContain("approved twice at the same moment: the merge was done once");
   expect(status).toBe(0);
 });

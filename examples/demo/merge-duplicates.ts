@@ -109,7 +109,7 @@ export async function mergeDuplicates({ acme, crm, server, restart }: Scene): Pr
     `/audit/events?aggregateType=agent_run&aggregateId=${runId}&direction=asc&limit=200`,
   );
   say(told.items.map(({ type }) => type).join(" → "));
-  const rows = (await acme(audit, "GET", "/audit?actorId=sales-assistant&limit=200")).items;
+  const rows = (await acme(audit, "GET", "/audit?actor=sales-assistant&limit=200")).items;
   expect(
     rows.length === toolCalls &&
       rows.every(({ actor, onBehalfOf }) => actor.type === "agent" && onBehalfOf?.id === "ann"),

@@ -38,8 +38,9 @@ export function demoModel(): { readonly model: LanguageModel; readonly scripted:
   return { model: provider(ARMATURE_MODEL ?? "gpt-5-mini"), scripted: false };
 }
 
-const found = z.object({ contacts: z.array(z.object({ id: z.string(), email: z.string() })) });
+const found = z.object({ contacts: z.array(z.object({ id: z.string(), email: z.string() })).min(2) });
 const said = z.object({ role: z.string(), content: z.unknown() });
+const results = z.array(z.object({ output: z.object({ type: z.string(), value: z.unknown() }) }));
 
 /** Does what the instructions say, by what the conversation holds: no model, and the same in whichever process. */
 function scripted(): LanguageModel {
@@ -49,13 +50,14 @@ function scripted(): LanguageModel {
       const answered = messages.filter(({ role }) => role === "tool").length;
       const usage = { inputTokens: 400 + 150 * messages.length, outputTokens: 40 };
       if (answered === 0) {
-        const email = /[\w.+-]+@[\w.-]+/.exec(JSON.stringify(messages.at(-1)))?.[0] ?? "";
+        const email = /[\w.+-]+@[\w-]+(?:\.[\w-]+)+/.exec(JSON.stringify(messages.at(-1)))?.[0] ?? "";
         return { toolCalls: [{ name: "sandbox-crm_listContacts", arguments: { email } }], usage };
       }
-      const results = JSON.stringify(messages);
+      const [first] = results.parse(messages.findLast(({ role }) => role === "tool")!.content);
       if (answered === 1) {
-        const value = /\{"contacts":\[.*?\],"next":(?:null|"[^"]*")\}/.exec(results)?.[0];
-        const [kept, ...duplicates] = found.parse(JSON.parse(value ?? "{}")).contacts;
+        const listed = found.safeParse(first?.output.value);
+        if (!listed.success) return { text: `I found no duplicates: ${JSON.stringify(first?.output.value)}`, usage };
+        const [kept, ...duplicates] = listed.data.contacts;
         const calls = duplicates.map(({ id }) => ({
           name: "sandbox-crm_mergeContacts",
           arguments: { id: kept!.id, duplicateId: id },
