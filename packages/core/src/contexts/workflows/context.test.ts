@@ -262,6 +262,86 @@ test("a schedule starts it at its times as who has set it up, until it is called
   expect(log).toHaveLength(3);
 });
 
+describe("what needs a person", () => {
+  const paying = (log: string[]) =>
+    defineWorkflow({
+      name: "paying",
+      version: 1,
+      input: z.strictObject({ amount: z.int() }),
+      output: z.string(),
+      activities: {
+        pay: activity({
+          input: z.strictObject({ amount: z.int() }),
+          run: ({ amount }) => void log.push(`pay ${amount}`),
+        }),
+      },
+      run: async (ctx, { amount }) => {
+        const verdict = await ctx.approval({
+          action: "bank.pay",
+          arguments: { amount },
+          input: z.strictObject({ amount: z.int() }),
+          permission: "bank:pay",
+          fourEyes: true,
+          expiresInMs: 60_000,
+        });
+        if (verdict.status === "rejected") return `rejected: ${verdict.reason}`;
+        if (verdict.status === "expired") return "expired";
+        await ctx.activity("pay", verdict.arguments as { amount: number });
+        return verdict.status;
+      },
+    });
+  const asked = async (app: Armature, user = "bob") => {
+    const { approvals } = app.as({ tenant: "acme", user });
+    const [waiting] = (await approvals.list({ status: "pending" })).items;
+    return { approvals, call: { approvalId: waiting!.approvalId, hash: waiting!.hash } };
+  };
+
+  test("is done once it is approved, by somebody else, with the arguments that were approved", async () => {
+    const log: string[] = [];
+    const { app, acme } = await started([paying(log)]);
+    const first = await acme.start({ workflow: "paying", input: { amount: 5 } });
+    await app.settled();
+    const own = await asked(app, "ann");
+    await expect(own.approvals.approve(own.call)).rejects.toThrow("cannot decide");
+    const other = await asked(app);
+    await Promise.all([other.approvals.approve(other.call), other.approvals.approve(other.call)]);
+    await app.settled();
+    expect(await acme.get(first)).toMatchObject({ status: "completed", result: "approved" });
+    await acme.start({ workflow: "paying", input: { amount: 7 } });
+    await app.settled();
+    const next = await asked(app);
+    await next.approvals.edit({ ...next.call, arguments: { amount: 6 } });
+    await app.settled();
+    expect(log).toEqual(["pay 5", "pay 6"]);
+  });
+
+  test("is not done when it is rejected, or nobody decides, or the workflow is canceled", async () => {
+    const log: string[] = [];
+    const { app, acme, clock } = await started([paying(log)]);
+    const rejected = await acme.start({ workflow: "paying", input: { amount: 5 } });
+    await app.settled();
+    const { approvals, call } = await asked(app);
+    await approvals.reject({ approvalId: call.approvalId, reason: "too much" });
+    const expired = await acme.start({ workflow: "paying", input: { amount: 6 } });
+    await app.settled();
+    await clock.advance(60_000);
+    await app.settled();
+    const canceled = await acme.start({ workflow: "paying", input: { amount: 7 } });
+    await app.settled();
+    await acme.cancel({ ...canceled, reason: "no" });
+    await app.settled();
+    expect(await acme.get(rejected)).toMatchObject({ result: "rejected: too much" });
+    expect(await acme.get(expired)).toMatchObject({ result: "expired" });
+    expect(await acme.get(canceled)).toMatchObject({ status: "canceled" });
+    expect((await approvals.list({})).items.map(({ status }) => status).sort()).toEqual([
+      "expired",
+      "expired",
+      "rejected",
+    ]);
+    expect(log).toEqual([]);
+  });
+});
+
 describe("versions", () => {
   test("an execution stays with the version that it was started with, and new ones get the newest", async () => {
     const of = (version: number) =>

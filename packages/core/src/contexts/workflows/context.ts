@@ -5,8 +5,15 @@ import { NotFound } from "../../kernel/errors.ts";
 import type { JournalEntry, StoredExecution } from "../../kernel/executions.ts";
 import { parse } from "../../kernel/parse.ts";
 import { canonicalJson, type Json } from "../../kernel/schema.ts";
+import {
+  ApprovalApproved,
+  ApprovalEdited,
+  ApprovalExpired,
+  ApprovalRejected,
+  approvals,
+} from "../approvals/contract.ts";
 import { WorkflowAlreadyStarted, type WorkflowExecutionView, type Workflows, workflows } from "./contract.ts";
-import { childSignal, toExecutionDefinition } from "./workflow-carrier.ts";
+import { approvalSignal, childSignal, SUBJECT, toExecutionDefinition } from "./workflow-carrier.ts";
 import type { Workflow } from "./workflow-definition.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
 
@@ -51,6 +58,20 @@ export function workflowsContext(definitions: readonly Workflow[]) {
   };
 
   return defineContext(workflows, {
+    dependsOn: [approvals],
+    subscriptions: (on) =>
+      [ApprovalApproved, ApprovalEdited, ApprovalRejected, ApprovalExpired].map((event) =>
+        on(event, { consumer: `workflows.${event.type.replace(".", "-")}` }, async ({ data }, ctx) => {
+          if (data.subject.type !== SUBJECT) return;
+          const { approvalId, subject } = data;
+          const { status, editedArguments, reason } = await ctx.use(approvals).get({ approvalId });
+          ctx.executions.signal(subject.id, approvalSignal(approvalId), {
+            status,
+            ...(editedArguments === undefined ? {} : { arguments: editedArguments }),
+            ...(reason === undefined ? {} : { reason }),
+          });
+        }),
+      ),
     aggregates: [WorkflowExecution],
     executions: definitions.map(toExecutionDefinition),
     handlers: {
@@ -181,5 +202,5 @@ function progressOf(running: StoredExecution | undefined) {
 
 function entryOf({ position, kind, name, at, attempts, outcome }: JournalEntry) {
   const error = outcome.type === "error" ? { code: outcome.error.code, message: outcome.error.message } : undefined;
-  return { position, kind, name: name.replace(/^\$child$/, "child"), at: toInstant(at), attempts, error };
+  return { position, kind, name: name.replace(/^\$/, ""), at: toInstant(at), attempts, error };
 }

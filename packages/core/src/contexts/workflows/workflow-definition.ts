@@ -2,7 +2,7 @@ import type { Instant } from "../../kernel/clock.ts";
 import type { Contract, Operation } from "../../kernel/contract.ts";
 import type { Activity, ActivityContext, RetryPolicy } from "../../kernel/execution.ts";
 import type { Principal } from "../../kernel/principal.ts";
-import type { Json, Schema } from "../../kernel/schema.ts";
+import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 
 /** How an activity of a workflow is tried. */
 export interface ActivityOptions {
@@ -94,11 +94,38 @@ export interface WorkflowContext<A extends Activities = Activities, S extends Si
    * @throws {ChildFailed} it failed or was canceled
    */
   child<In, Out>(workflow: Workflow<In, Out>, input: In, options?: { readonly id?: string }): Promise<Out>;
+  /** Asks people to approve a call, with its exact arguments, and waits for their verdict. The call is the workflow's to make. */
+  approval(call: CallToApprove): Promise<Verdict>;
   /** When the last thing happened that the workflow knows of: the same in every repetition. */
   now(): Instant;
   /** The same in every repetition, and no other's. */
   uuid(): string;
 }
+
+/** What people are asked to approve. */
+export interface CallToApprove {
+  /** What would be done: an operation's id, or a name. */
+  readonly action: string;
+  readonly arguments: JsonObject;
+  /** What an approver reads first. */
+  readonly title?: string;
+  /** What edited arguments must fit. Without it an approver may edit them to anything. */
+  readonly input?: Schema;
+  /** What an approver must hold besides `approvals:decide`. */
+  readonly permission?: string;
+  /** `write` when absent. */
+  readonly risk?: "read" | "write" | "irreversible";
+  /** Whether who has started the workflow cannot decide. */
+  readonly fourEyes?: boolean;
+  /** 7 days when absent; 90 at most. */
+  readonly expiresInMs?: number;
+}
+
+/** What people have decided. `arguments` are the approved ones: those that were asked for, or edited ones. */
+export type Verdict =
+  | { readonly status: "approved" | "edited"; readonly arguments: JsonObject }
+  | { readonly status: "rejected"; readonly reason: string | undefined }
+  | { readonly status: "expired" };
 
 /** A workflow as `createArmature` takes it. Made by `defineWorkflow`. */
 export interface Workflow<In = unknown, Out = unknown> {
