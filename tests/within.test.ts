@@ -431,7 +431,7 @@ describe.skipIf(await withoutServer())("inside a transaction of the host's", () 
       await told.close();
       expect(await app.pendingMigration()).toEqual([]);
       // Nor may one that it was told of do what the relay does, or see a row.
-      await expect(shop.query("SELECT orders.outbox_size(NULL)")).rejects.toMatchObject({ code: "42501" });
+      await expect(shop.query("SELECT orders.outbox_size(NULL, NULL)")).rejects.toMatchObject({ code: "42501" });
       await expect(shop.query("SELECT * FROM orders.events")).rejects.toMatchObject({ code: "42501" });
     });
 
