@@ -13,6 +13,8 @@ export interface AgentLimits {
   readonly outputTokens?: number;
   /** Tools that are run at the same time. Default 4. */
   readonly parallelTools?: number;
+  /** For how long one call of a tool is waited for, in milliseconds. Default 60,000. */
+  readonly toolTimeoutMs?: number;
 }
 
 /** What an agent is, said once in code. Made by `defineAgent`. */
@@ -77,7 +79,7 @@ export function defineAgent(options: {
     instructions: options.instructions,
     capabilities: options.capabilities ?? [],
     taskTypes: options.taskTypes ?? [],
-    limits: { steps: 20, tokens: 200_000, outputTokens: 4_096, parallelTools: 4, ...limits },
+    limits: { steps: 20, tokens: 200_000, outputTokens: 4_096, parallelTools: 4, toolTimeoutMs: 60_000, ...limits },
     approvalFrom: options.approvalFrom ?? "write",
     output: options.output,
   });

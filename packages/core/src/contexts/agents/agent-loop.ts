@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Client } from "../../kernel/contract.ts";
+import type { CallOptions, Client } from "../../kernel/contract.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import {
   type ActivityContext,
@@ -176,14 +176,18 @@ async function runTool(
   ctx: ActivityContext,
 ): Promise<unknown> {
   const { agent, version, name, arguments: args, connections } = toolArguments.parse(given);
-  const tool = toolOf(registry.find(agent, version), name);
+  const definition = registry.find(agent, version);
+  const tool = toolOf(definition, name);
   if (tool === undefined)
     throw new TypeError(`The agent "${agent}" of version ${version} has no tool "${name}" any more.`);
   const input = { ...tool.toInput(args as JsonObject) };
   if (tool.provider !== undefined)
     Object.assign(input, { connectorId: connections[tool.provider] ?? (await onlyConnection(ctx, tool.provider)) });
-  const client = ctx.use(tool.contract) as Readonly<Record<string, (input: unknown) => Promise<unknown>>>;
-  return tool.toResult(await client[tool.operation]!(input));
+  const client = ctx.use(tool.contract) as Readonly<
+    Record<string, (input: unknown, options: CallOptions) => Promise<unknown>>
+  >;
+  const { toolTimeoutMs } = definition.limits;
+  return tool.toResult(await client[tool.operation]!(input, { timeoutMs: toolTimeoutMs }));
 }
 
 async function onlyConnection(ctx: ActivityContext, provider: string): Promise<string> {

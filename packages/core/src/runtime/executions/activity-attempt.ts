@@ -6,6 +6,8 @@ import type { Json } from "../../kernel/schema.ts";
 import type { Attempt } from "./execution-run.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+// A reason of our own: making the default one costs more than a short activity.
+const OVER = new Error("The attempt is over.");
 
 /** How long an attempt may take, in milliseconds. */
 export function timeoutOf({ activity }: Pick<Attempt, "activity">): number {
@@ -75,7 +77,7 @@ export async function runActivity(attempt: Attempt, surroundings: Surroundings):
     // One that is asked to give up is waited for all the same: it may have been done.
     return (await Promise.race([work, ...limits])) as Json | undefined;
   } finally {
-    over.abort();
+    over.abort(OVER);
     signal.removeEventListener("abort", giveUp);
   }
 }
