@@ -217,9 +217,6 @@ export {
   type Declared,
   type Dependency,
   defineContext,
-  type ExecutionCommands,
-  type ExecutionQueries,
-  type FindOptions,
   type Handlers,
   type On,
   type QueryContext,
@@ -288,6 +285,7 @@ export {
   ExecutionStuck,
   type RetryPolicy,
 } from "./kernel/execution.ts";
+export type { ExecutionCommands, ExecutionQueries } from "./kernel/execution-calls.ts";
 export type {
   ActivityAttempts,
   ExecutionChange,
@@ -406,6 +404,7 @@ export type {
   RowRef,
   StoredProjection,
 } from "./kernel/projection-store.ts";
+export type { FindOptions } from "./kernel/reads.ts";
 export type { PruneQuery, Retention } from "./kernel/retention.ts";
 export {
   type Issue,

@@ -3,9 +3,6 @@ import { createHmac } from "node:crypto";
 import { Container, type ServiceIdentifier } from "inversify";
 import mitt, { type Emitter } from "mitt";
 import { z } from "zod";
-import { agentsContext } from "../contexts/agents/context.ts";
-import { ModelClient } from "../contexts/agents/model-client.ts";
-import { maxCost } from "../contexts/agents/model-prices.ts";
 import { approvalsContext } from "../contexts/approvals/context.ts";
 import { auditContext } from "../contexts/audit/context.ts";
 import { audit } from "../contexts/audit/contract.ts";
@@ -33,6 +30,7 @@ import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, Secr
 import { type Party, tenantId } from "../kernel/principal.ts";
 import { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
+import { agentsOf } from "./agents-of.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
 import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
@@ -203,16 +201,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     projectionsContext(desk),
     deliveryOver(ports.store),
     workflowsContext(options.workflows ?? []),
-    agentsContext({
-      definitions: options.agents ?? [],
-      model: new ModelClient({
-        models: options.models ?? {},
-        prices: options.prices,
-        clock: ports.clock,
-        random: () => ports.ids.random(4).reduce((sum, byte) => sum / 256 + byte, 0) / 256,
-      }),
-      priceOf: (names, tokens) => dearest(options, names, tokens),
-    }),
+    agentsOf(options, ports),
     ...(options.contexts ?? []),
   ];
   all.push(...contexts);
@@ -253,17 +242,6 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     background,
     desk,
   });
-}
-
-/** What the dearest of these models costs at most; undefined where the price of one is not known. */
-function dearest(
-  { models = {}, prices }: ArmatureOptions,
-  names: readonly string[],
-  tokens: Parameters<typeof maxCost>[2],
-): number | undefined {
-  const costs = names.map((name) => (models[name] === undefined ? undefined : maxCost(prices, models[name], tokens)));
-  if (costs.some((cost) => cost?.known !== true)) return undefined;
-  return Math.max(...costs.map((cost) => (cost?.known === true ? cost.nanos : 0)));
 }
 
 function keyOf({ keyEncryptionKey, store, secrets }: ArmatureOptions, ids: Ids): Secret<string> {
