@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import {
   type Armature,
   AuthorizationInvalid,
+  activity,
   apiKey as apiKeyAuth,
   basic,
   callHash,
@@ -9,19 +10,22 @@ import {
   command,
   connectorAction,
   createArmature,
+  defineAgent,
   defineConnector,
   defineContext,
   defineContract,
+  defineWorkflow,
   Forbidden,
   identity,
   NotFound,
   oauth2,
+  operationTool,
   type Principal,
   type PrincipalInput,
   Unauthenticated,
   UserCreated,
 } from "@armature/core";
-import { recordingLogger } from "@armature/core/testing";
+import { recordingLogger, ScriptedModel } from "@armature/core/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
@@ -33,6 +37,7 @@ interface Acme {
   readonly state: string;
   readonly keyId: string;
   readonly keyHash: string;
+  readonly conversationId: string;
   readonly letter: { readonly context: string; readonly consumer: string; readonly messageId: string };
 }
 
@@ -59,6 +64,9 @@ const acmeCall = {
   risk: "write",
 } as const;
 const acmeHash = callHash(acmeCall.action, acmeCall.arguments);
+const order = { workflow: "ordering", input: { item: "Acme lamp" } };
+const acmeOrder = { executionId: "acme-order" };
+const acmeRun = { runId: "run_acme" };
 const byConnector = ({ connectorId }: Acme) => ({ connectorId });
 
 /** Every operation of every context. A test fails when one is missing here. */
@@ -101,6 +109,37 @@ const samples: Readonly<Record<string, Sample>> = {
   "approvals.expire": { input: () => ({ approvalId: acmeCall.approvalId }), answer: notFound },
   "approvals.get": { input: () => ({ approvalId: acmeCall.approvalId }), answer: notFound },
   "approvals.list": { input: () => ({}), answer: "empty" },
+
+  "workflows.definitions": { input: () => ({}), answer: "own" },
+  // The same name is another execution.
+  "workflows.start": { input: () => ({ ...acmeOrder, ...order, input: { item: "lamp" } }), answer: "own" },
+  "workflows.get": { input: () => acmeOrder, answer: notFound },
+  "workflows.list": { input: () => ({}), answer: "empty" },
+  "workflows.history": { input: () => acmeOrder, answer: notFound },
+  "workflows.signal": { input: () => ({ ...acmeOrder, signal: "paid", payload: "by nobody" }), answer: notFound },
+  "workflows.cancel": { input: () => ({ ...acmeOrder, reason: "It is not ours." }), answer: notFound },
+  "workflows.retry": { input: () => acmeOrder, answer: notFound },
+  "workflows.schedule": {
+    input: () => ({ key: "acme-orders", ...order, recurrence: { everyMs: 86_400_000 } }),
+    answer: "own",
+  },
+  "workflows.unschedule": { input: () => ({ key: "acme-orders" }), answer: "own" },
+
+  "agents.list": { input: () => ({}), answer: "own" },
+  "agents.run": {
+    input: ({ conversationId }) => ({ agent: "helper", input: "What did they say?", conversationId }),
+    answer: notFound,
+  },
+  "agents.get": { input: () => acmeRun, answer: notFound },
+  "agents.listRuns": { input: () => ({}), answer: "empty" },
+  "agents.messages": { input: ({ conversationId }) => ({ conversationId }), answer: notFound },
+  "agents.follow": { input: () => acmeRun, answer: notFound },
+  "agents.cancel": { input: () => ({ ...acmeRun, reason: "It is not ours." }), answer: notFound },
+  "agents.pause": { input: () => ({ agent: "helper" }), answer: "own" },
+  "agents.activate": { input: () => ({ agent: "helper" }), answer: "own" },
+  "agents.retire": { input: () => ({ agent: "helper" }), answer: "own" },
+  "agents.setBudget": { input: () => ({ budget: "tenant", steps: 1 }), answer: "own" },
+  "agents.budget": { input: () => ({ budget: "tenant" }), answer: "own" },
 
   "audit.export": { input: () => ({}), answer: "own" },
   "audit.exportEvents": { input: () => ({}), answer: "own" },
@@ -227,6 +266,34 @@ const bellsContext = defineContext(bells, {
   },
 });
 
+/** Waits for a signal, so that it is still there to be steered. */
+const ordering = defineWorkflow({
+  name: "ordering",
+  version: 1,
+  input: z.strictObject({ item: z.string() }),
+  output: z.string(),
+  activities: {
+    reserve: activity({
+      input: z.strictObject({ item: z.string() }),
+      output: z.string(),
+      run: ({ item }) => `${item} is reserved`,
+    }),
+  },
+  signals: { paid: z.string() },
+  run: async (ctx, { item }) => {
+    const reserved = await ctx.activity("reserve", { item });
+    return `${reserved} ${await ctx.waitForSignal("paid")}`;
+  },
+});
+/** Its call waits for a person, so that the run is still there to be canceled. */
+const helper = defineAgent({
+  id: "helper",
+  summary: "Helps.",
+  instructions: "Help.",
+  tools: [operationTool(bells, "ringDaily")],
+});
+const turns = [{ toolCalls: [{ name: "bells_ringDaily", arguments: { key: "Acme agent" } }] }];
+
 const places = [inMemoryPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
 
 describe.each(places)("two tenants, $name", ({ make }) => {
@@ -259,22 +326,29 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   beforeAll(async () => {
     place = await make();
-    app = await createArmature({
-      store: await place.open(),
+    const shared = {
       keyEncryptionKey,
       connectors: [crm],
+      contexts: [bellsContext],
+      workflows: [ordering],
+      agents: [helper],
+      models: { default: new ScriptedModel(turns) },
+    };
+    app = await createArmature({
+      store: await place.open(),
+      ...shared,
       http: {
         send: async () => {
           throw new Error("nothing is sent here");
         },
       },
       relay: false,
+      executions: false,
       allowSecretReveal: true,
-      contexts: [bellsContext],
     });
     await app.migrate();
     await createTenant("acme", "Acme Incorporated");
-    const { approvals, identity, secrets, connectors } = app.as(owner("acme"));
+    const { agents, approvals, identity, secrets, connectors, workflows } = app.as(owner("acme"));
     await approvals.request({ ...acmeCall, title: "Acme writes to Bo" });
     await identity.createServiceAccount({ ...service, name: "Acme Importer" });
     await identity.createRole({ role: "acme-admin", permissions: ["identity:*"] });
@@ -285,11 +359,13 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     const state = new URL(begun.url).searchParams.get("state")!;
     const keyHash = createHash("sha256").update(key).digest("hex");
     await app.call("bells.ringDaily", { key: "acme-bell" }, { principal: owner("acme") });
+    await workflows.start({ ...order, ...acmeOrder });
+    await workflows.schedule({ key: "acme-orders", ...order, recurrence: { everyMs: 86_400_000 } });
+    await agents.setBudget({ budget: "tenant", steps: 77 });
+    const { conversationId } = await agents.run({ agent: "helper", input: "Acme wants a bell.", runId: "run_acme" });
     const relaying = await createArmature({
       store: await place.open(),
-      keyEncryptionKey,
-      connectors: [crm],
-      contexts: [bellsContext],
+      ...shared,
       relay: { maxAttempts: 1 },
       logger: recordingLogger(),
     });
@@ -297,7 +373,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     await relaying.close();
     const [parked] = (await app.as(owner("acme")).delivery.listDeadLetters()).items;
     const letter = { context: parked!.context, consumer: parked!.consumer, messageId: parked!.messageId };
-    acme = { letter, connectorId, state, keyId, keyHash };
+    acme = { letter, conversationId, connectorId, state, keyId, keyHash };
   });
   afterAll(async () => {
     await app?.close();
@@ -306,7 +382,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   /** All that can be seen of acme by its owner. */
   const everythingOfAcme = async () => {
-    const { approvals, identity, secrets, connectors, audit, delivery } = app.as(owner("acme"));
+    const { agents, approvals, identity, secrets, connectors, workflows, audit, delivery } = app.as(owner("acme"));
     return JSON.stringify([
       await identity.getTenant(),
       await identity.listUsers(),
@@ -317,6 +393,13 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       await connectors.list(),
       await approvals.get({ approvalId: acmeCall.approvalId }),
       await approvals.list(),
+      await workflows.get(acmeOrder),
+      await workflows.list(),
+      await workflows.history(acmeOrder),
+      await agents.list(),
+      await agents.get({ runId: "run_acme" }),
+      await agents.listRuns(),
+      await agents.budget({ budget: "tenant" }),
       (await audit.events({ limit: 200 })).items,
       await delivery.listScheduled(),
       await delivery.listDeadLetters(),
@@ -331,11 +414,14 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   test("the samples name what really is acme's: acme itself is not told that it does not exist", async () => {
     const reading = [
+      "agents.get",
+      "agents.messages",
       "approvals.get",
       "connectors.get",
       "identity.getUser",
       "identity.getServiceAccount",
       "secrets.reveal",
+      "workflows.get",
     ];
     for (const id of reading) await expect(call(id, owner("acme")), id).resolves.toBeDefined();
     expect(await call("identity.grantsOf", system("acme"))).toEqual({ permissions: expect.arrayContaining(["*"]) });
@@ -343,7 +429,10 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       "delivery.listDeadLetters",
       "delivery.listScheduled",
       "identity.listApiKeys",
+      "agents.listRuns",
       "approvals.list",
+      "workflows.list",
+      "workflows.history",
       "audit.list",
       "audit.events",
       "audit.export",

@@ -10,6 +10,11 @@ export const exceptions: Exceptions = {
         "all that other contexts may know of connectors, on one page",
       "packages/core/src/contexts/connectors/context.ts":
         "the handlers of every operation of one context, in its order",
+      "packages/core/src/contexts/agents/contract.ts": "all that other contexts may know of agents, on one page",
+      "packages/core/src/runtime/executions/execution-run.ts":
+        "one execution while a worker holds it: what has happened, what is written of it and what is begun, and when",
+      "packages/core/src/runtime/executions/execution-worker.ts":
+        "one loop over executions: what is taken, held, written and let go of, and when",
       "packages/core/src/runtime/pipeline.ts": "the one way of every call: its steps are read together or not at all",
       "packages/core/src/runtime/relay.ts": "one loop over an outbox: what is read, worked on and settled, and when",
       "examples/demo/demo.ts": "a story told from top to bottom, as its reader watches it",

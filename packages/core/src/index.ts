@@ -210,9 +210,6 @@ export {
   type Declared,
   type Dependency,
   defineContext,
-  type ExecutionCommands,
-  type ExecutionQueries,
-  type FindOptions,
   type Handlers,
   type On,
   type QueryContext,
@@ -281,6 +278,7 @@ export {
   ExecutionStuck,
   type RetryPolicy,
 } from "./kernel/execution.ts";
+export type { ExecutionCommands, ExecutionQueries } from "./kernel/execution-calls.ts";
 export type {
   ActivityAttempts,
   ExecutionChange,
@@ -409,6 +407,7 @@ export type {
   RowRef,
   StoredProjection,
 } from "./kernel/projection-store.ts";
+export type { FindOptions } from "./kernel/reads.ts";
 export type { PruneQuery, Retention } from "./kernel/retention.ts";
 export {
   type Issue,

@@ -11,13 +11,12 @@ import {
 } from "./contract.ts";
 import type { EventDefinition, ReceivedEvent } from "./event.ts";
 import type { ExecutionDefinition } from "./execution.ts";
-import type { JournalEntry, StoredExecution } from "./executions.ts";
-import type { IndexValue } from "./index-value.ts";
+import type { ExecutionCommands, ExecutionQueries } from "./execution-calls.ts";
 import type { HttpClient, Lease, Logger, RateLimiter, SecretStore } from "./ports.ts";
 import type { Principal } from "./principal.ts";
-import { type ProjectionDefinition, type ProjectionRow, projectionSources } from "./projection.ts";
-import { assertJsonOnly, type Json } from "./schema.ts";
-import type { Counter, CounterQuery, Page } from "./store.ts";
+import { type ProjectionDefinition, projectionSources } from "./projection.ts";
+import type { Reads } from "./reads.ts";
+import { assertJsonOnly } from "./schema.ts";
 import type { Delay, RecurrenceOptions } from "./timers.ts";
 
 /** A dependency whose commands join the caller's commit. It must run in the same process on the same database. */
@@ -66,90 +65,6 @@ export interface CallContext {
   can(permission: string): Promise<boolean>;
   /** Throws `Forbidden` unless the principal holds the permission. */
   require(permission: string): Promise<void>;
-}
-
-export interface FindOptions<Index extends string> {
-  /** Index fields that must hold exactly these values. */
-  readonly where?: { readonly [K in Index]?: IndexValue | undefined };
-  /** One index field within bounds: `gte` inclusive, `lt` exclusive. */
-  readonly range?: { readonly field: Index; readonly gte?: IndexValue; readonly lt?: IndexValue };
-  readonly orderBy?: Index | undefined;
-  readonly direction?: "asc" | "desc" | undefined;
-  /** 1 to 200; 50 when absent. */
-  readonly limit?: number | undefined;
-  /** The `next` of the page before. */
-  readonly after?: string | undefined;
-}
-
-interface Reads {
-  /** Loads an aggregate, or throws `NotFound`. */
-  load<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A>;
-  /** Loads an aggregate, or gives undefined. */
-  tryLoad<A extends AggregateRoot>(aggregate: AggregateClass<A>, id: string): Promise<A | undefined>;
-  /**
-   * A row of one of the context's own projections, or undefined. Rows are as far as the log was followed, and no commit
-   * checks them.
-   *
-   * @throws {ProjectionNotReady} the rows are being made for the first time; so do `find` and `findAll`
-   */
-  tryLoad<Row>(projection: ProjectionDefinition<Row>, id: string): Promise<Row | undefined>;
-  /** Committed aggregates by their index fields, a page at a time. In a command, those that it changes are committed. */
-  find<A extends AggregateRoot, Index extends string>(
-    aggregate: AggregateClass<A, Index>,
-    options?: FindOptions<NoInfer<Index>>,
-  ): Promise<Page<A>>;
-  /** Rows of one of the context's own projections by their index fields, a page at a time. */
-  find<Row, Index extends string>(
-    projection: ProjectionDefinition<Row, Index>,
-    options?: FindOptions<NoInfer<Index>>,
-  ): Promise<Page<ProjectionRow<Row>>>;
-  /** The same without pages: each aggregate that fits. `limit` is how many are loaded at a time; 200 when absent. */
-  findAll<A extends AggregateRoot, Index extends string>(
-    aggregate: AggregateClass<A, Index>,
-    options?: FindOptions<NoInfer<Index>>,
-  ): AsyncIterable<A>;
-  /** The same without pages: each row that fits. */
-  findAll<Row, Index extends string>(
-    projection: ProjectionDefinition<Row, Index>,
-    options?: FindOptions<NoInfer<Index>>,
-  ): AsyncIterable<ProjectionRow<Row>>;
-  /** What the context's actions have counted for this tenant, by key, a page at a time. */
-  counters(query: CounterQuery): Promise<Page<Counter>>;
-}
-
-/** Durable executions of this context, as queries see them. */
-export interface ExecutionQueries {
-  get(id: string): Promise<StoredExecution | undefined>;
-  /** What has happened to one, in its order, a page at a time. */
-  history(
-    id: string,
-    options?: { readonly limit?: number | undefined; readonly after?: string | undefined },
-  ): Promise<Page<JournalEntry>>;
-}
-
-/** Durable executions of this context: what a command does with them is part of its commit. */
-export interface ExecutionCommands {
-  /**
-   * Begins an execution as the same principal. Without effect when there is one with this id.
-   *
-   * @param id its name in the tenant and this context: 1 to 200 letters, digits and `.` `_` `:` `~` `-`
-   */
-  start(
-    definition: Pick<ExecutionDefinition, "name" | "version">,
-    id: string,
-    input: Json,
-    /** The agent that acts in it on the caller's behalf; without one the caller itself. */
-    options?: { readonly agent?: string },
-  ): void;
-  /**
-   * Tells an execution something that it waits for, or will. The first signal of a name wins; one to an execution that
-   * does not exist or has ended is without effect.
-   */
-  signal(id: string, name: string, payload?: Json): void;
-  /** Asks an execution to end. What it has done is undone as far as it says how. */
-  cancel(id: string, reason: string): void;
-  /** One that has failed goes on from before what made it fail, unless it was undone. */
-  retry(id: string): void;
 }
 
 /** A query reads. */

@@ -1,9 +1,12 @@
+import type { ExecutionChange } from "../kernel/executions.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Principal } from "../kernel/principal.ts";
-import type { Join } from "./call.ts";
 import { CallCounts } from "./call-counts.ts";
 import type { Patience } from "./patience.ts";
 import { continueTrace, type Trace } from "./trace.ts";
+
+/** From a command's output, the change of an execution that joins its commit. */
+export type Join = (output: unknown) => { readonly context: string; readonly change: ExecutionChange };
 
 /** What a call is known by. */
 interface Identity {

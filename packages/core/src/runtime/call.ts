@@ -2,12 +2,11 @@ import { createHash, createHmac } from "node:crypto";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { AnyOperation, CallOptions } from "../kernel/contract.ts";
 import { DeadlineExceeded } from "../kernel/errors.ts";
-import type { ExecutionChange } from "../kernel/executions.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Redact } from "../kernel/sensitive.ts";
-import type { CallInfo } from "./call-info.ts";
+import type { CallInfo, Join } from "./call-info.ts";
 
 /** An operation with everything that the pipeline needs to run it. */
 export interface RunnableOperation {
@@ -36,9 +35,6 @@ export interface CallRequest extends CallOptions {
   /** Of a command: what is written of an execution together with what it changes. */
   readonly join?: Join | undefined;
 }
-
-/** From a command's output, the change of an execution that joins its commit. */
-export type Join = (output: unknown) => { readonly context: string; readonly change: ExecutionChange };
 
 /** The record's key: one per operation, caller and key, so that no caller can see another's result. */
 export function recordKey(operation: string, principal: Principal, key: string): string {

@@ -1,6 +1,6 @@
-import type { FindOptions } from "../kernel/context.ts";
 import { InvalidInput } from "../kernel/errors.ts";
 import { encodeIndexValue, type IndexValue } from "../kernel/index-value.ts";
+import type { FindOptions } from "../kernel/reads.ts";
 import type { FindQuery, Page } from "../kernel/store.ts";
 
 /** The most that one page may hold. */

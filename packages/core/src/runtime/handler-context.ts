@@ -1,9 +1,10 @@
 import type { AggregateClass, AggregateRoot } from "../kernel/aggregate.ts";
 import { restoreAggregate } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
-import type { CallContext, Dependency, FindOptions, QueryContext } from "../kernel/context.ts";
+import type { CallContext, Dependency, QueryContext } from "../kernel/context.ts";
 import type { CallOptions, Contract, OperationKind, StreamItem } from "../kernel/contract.ts";
 import { Forbidden, NotFound } from "../kernel/errors.ts";
+import type { FindOptions } from "../kernel/reads.ts";
 import type { Counter, CounterQuery, Page, StoredAggregate } from "../kernel/store.ts";
 import { type CallRequest, callOptions, type RunnableOperation } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";

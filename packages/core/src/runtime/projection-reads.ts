@@ -1,8 +1,9 @@
 import type { AggregateClass } from "../kernel/aggregate.ts";
-import type { ContextDefinition, Dependency, FindOptions, QueryContext } from "../kernel/context.ts";
+import type { ContextDefinition, Dependency, QueryContext } from "../kernel/context.ts";
 import type { Contract } from "../kernel/contract.ts";
 import { ProjectionNotReady } from "../kernel/port-errors.ts";
 import type { ProjectionDefinition, ProjectionRow } from "../kernel/projection.ts";
+import type { FindOptions } from "../kernel/reads.ts";
 import { tryParse } from "../kernel/schema.ts";
 import type { Page } from "../kernel/store.ts";
 import type { TransactionStore } from "../kernel/store-adapter.ts";

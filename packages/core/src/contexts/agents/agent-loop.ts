@@ -7,13 +7,7 @@ import {
   type ExecutionContext,
   type ExecutionDefinition,
 } from "../../kernel/execution.ts";
-import {
-  type AssistantPart,
-  assistantPart,
-  type ModelMessage,
-  type ToolResultPart,
-} from "../../kernel/model-messages.ts";
-import { modelUsage } from "../../kernel/model-turn.ts";
+import type { AssistantPart, ModelMessage, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 import { connectors } from "../connectors/contract.ts";
 import { type AgentRegistry, toolOf } from "./agent-registry.ts";
@@ -26,7 +20,7 @@ import {
   toolDecision,
 } from "./contract.ts";
 import type { ModelClient } from "./model-client.ts";
-import { askModel } from "./model-step.ts";
+import { askModel, modelStep } from "./model-step.ts";
 
 /** What a run's execution is begun with. */
 export const runArguments = z.strictObject({
@@ -37,18 +31,6 @@ export const runArguments = z.strictObject({
   connections: connectionsOfRun,
 });
 type RunArguments = z.infer<typeof runArguments>;
-
-/** What a model call comes to, as the journal has it. */
-const answer = z.strictObject({
-  content: z.array(assistantPart),
-  text: z.string(),
-  output: z.json().optional(),
-  usage: modelUsage,
-  model: z.string(),
-  nanos: z.int().optional(),
-  currency: z.string().optional(),
-});
-export type ModelStep = z.infer<typeof answer>;
 
 const verdict = z.object({
   status: z.enum(["approved", "edited", "rejected", "expired"]),
@@ -74,7 +56,7 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient):
     ended: "ended",
     activities: {
       model: {
-        output: answer as unknown as Schema,
+        output: modelStep as unknown as Schema,
         // It asks again by itself, and the next model. This is for outages that last.
         retry: { attempts: 4, firstWaitMs: 5_000, factor: 4, longestWaitMs: 300_000 },
         timeoutMs: 600_000,
@@ -113,7 +95,7 @@ declare const transcript: (input: { readonly runId: string }) => Promise<{
 async function loop(ctx: ExecutionContext, run: RunArguments) {
   const { runId } = run;
   for (let step = 1; ; step += 1) {
-    const { text, output, ...answered } = answer.parse(await ctx.activity("model", { runId, step }));
+    const { text, output, ...answered } = modelStep.parse(await ctx.activity("model", { runId, step }));
     const recorded = await ctx.activity("record-step", { runId, step, ...answered } as unknown as Json);
     const decisions = z.array(toolDecision).parse((recorded as { readonly decisions: Json }).decisions);
     if (decisions.length === 0) return { text, ...(output === undefined ? {} : { output }) };

@@ -364,6 +364,31 @@ test("started twice with an id it runs once; with another input it is refused", 
   model.assertComplete();
 });
 
+test("runs are listed, the newest first, by agent, state and conversation", async () => {
+  const { app, acme, clock } = await started([
+    asks(["shop_merge", { from: "bo-2" }]),
+    { text: "First.", usage },
+    { text: "Second.", usage },
+  ]);
+  const waiting = await acme.agents.run(run);
+  await app.settled();
+  const done: { runId: string; conversationId: `cnv_${string}` }[] = [];
+  for (const conversationId of [undefined, waiting.conversationId]) {
+    await clock.advance(1_000);
+    done.push(await acme.agents.run({ ...run, conversationId }));
+    await app.settled();
+  }
+  const listed = async (query: Parameters<typeof acme.agents.listRuns>[0]) =>
+    (await acme.agents.listRuns(query)).items.map(({ runId }) => runId);
+  const [first, second] = done.map(({ runId }) => runId);
+  expect(await listed({})).toEqual([second, first, waiting.runId]);
+  expect(await listed({ status: "suspended" })).toEqual([waiting.runId]);
+  expect(await listed({ agent: "sales-assistant", status: "completed" })).toEqual([second, first]);
+  expect(await listed({ conversationId: waiting.conversationId })).toEqual([second, waiting.runId]);
+  expect(await listed({ agent: "another" })).toEqual([]);
+  expect((await acme.agents.listRuns({ status: "suspended" })).items[0]!.approvals).toHaveLength(1);
+});
+
 test("an answer has the shape that the agent declares, after one repair", async () => {
   const output = z.strictObject({ score: z.int() });
   const { app, acme, model } = await started(

@@ -1,13 +1,25 @@
+import { z } from "zod";
 import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
-import type { ModelMessage } from "../../kernel/model-messages.ts";
-import type { ModelUsage } from "../../kernel/model-turn.ts";
+import { assistantPart, type ModelMessage } from "../../kernel/model-messages.ts";
+import { type ModelUsage, modelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
-import type { ModelStep } from "./agent-loop.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
 import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
 import { nameOf } from "./model-prompt.ts";
 import { requestOf } from "./transcript.ts";
+
+/** What a model call comes to, as the journal has it. */
+export const modelStep = z.strictObject({
+  content: z.array(assistantPart),
+  text: z.string(),
+  output: z.json().optional(),
+  usage: modelUsage,
+  model: z.string(),
+  nanos: z.int().optional(),
+  currency: z.string().optional(),
+});
+export type ModelStep = z.infer<typeof modelStep>;
 
 /**
  * One answer of an agent's model. Where the agent declares a shape, an answer without tool calls has it: one that has

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import type { ContextDefinition, ExecutionCommands, ExecutionQueries } from "../../kernel/context.ts";
+import type { ContextDefinition } from "../../kernel/context.ts";
 import { CANCEL_SIGNAL } from "../../kernel/execution.ts";
+import type { ExecutionCommands, ExecutionQueries } from "../../kernel/execution-calls.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
