@@ -148,3 +148,62 @@ test("P4 what one process begins, or signals, another goes on with at once", asy
     await place.close();
   }
 }, 60_000);
+
+class Busy extends defineError("trials.busy", {
+  kind: "unavailable",
+  details: z.object({ retryAfterMs: z.number() }),
+  message: () => "Busy.",
+}) {}
+const busyContract = defineContract("trials", {
+  begin: trials.operations.begin,
+  look: trials.operations.look,
+  book: command({ input: z.strictObject({}), permission: "trials:write", summary: "Books.", errors: [Busy] }),
+});
+
+test.each([
+  ["P5", "an activity"],
+  ["P6", "a joined command"],
+])("%s an error of %s that says to ask again in an age does not stop its worker, or repeat without end", async (_, what) => {
+  const place = await postgresPlace.make();
+  let tried = 0;
+  const refuse = () => {
+    tried += 1;
+    throw new Busy({ retryAfterMs: 1e21 });
+  };
+  const book = what === "an activity" ? { run: refuse } : { operation: "trials.book" };
+  const busy = {
+    name: "busy",
+    version: 1,
+    activities: { book },
+    run: (ctx: ExecutionContext) => ctx.activity("book", {}),
+  };
+  const context = defineContext(busyContract, {
+    executions: [busy, quick] as never,
+    handlers: {
+      begin: ({ id, definition }, ctx) => ctx.executions.start({ name: definition, version: 1 }, id, null),
+      book: refuse,
+      look: async ({ id }, ctx) => {
+        const found = await ctx.executions.get(id);
+        return { status: found?.status ?? "unknown", length: found?.length ?? 0, attempts: 0 };
+      },
+    },
+  });
+  const app = await createArmature({
+    ...{ store: await place.open(), authorizer: () => true, contexts: [context], keyEncryptionKey },
+    logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+  });
+  try {
+    await app.migrate();
+    const acme = app.as({ tenant: "acme", user: "ann" }).trials;
+    const other = app.as({ tenant: "other", user: "bob" }).trials;
+    await acme.begin({ id: "b1", definition: "busy" });
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await other.begin({ id: "q1", definition: "quick" });
+    await new Promise((resolve) => setTimeout(resolve, 8_000));
+    const { status } = await other.look({ id: "q1" });
+    expect({ innocent: status, tried }).toEqual({ innocent: "completed", tried: 1 });
+  } finally {
+    await app.close();
+    await place.close();
+  }
+}, 60_000);

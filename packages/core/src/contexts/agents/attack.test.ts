@@ -206,3 +206,43 @@ test("A5 a run of an agent that the host does not have any more ends, and keeps 
     reserved: (await second.acme.agents.budget({ budget: "tenant" })).reserved.tokens,
   }).toEqual({ status: "failed", reserved: 0 });
 });
+
+test("A6 what a tool is called with, and what is said, stands in no event, no audit trail and no log", async () => {
+  const { app, acme, store } = await started([
+    asks(["shop_merge", { from: "bo-SECRET" }]),
+    { text: "The SECRET is out.", usage },
+  ]);
+  await acme.agents.run({ ...run, input: "A SECRET." });
+  await app.settled();
+  const [asked] = (await acme.approvals.list({})).items;
+  await acme.approvals.edit({ approvalId: asked!.approvalId, hash: asked!.hash, arguments: { from: "al-SECRET" } });
+  await app.settled();
+  const events = await store.events("acme", { contexts: ["agents", "approvals"], limit: 200 });
+  const trail = await acme.audit.list({ limit: 100 });
+  expect(trail.items.length).toBeGreaterThan(0);
+  expect(JSON.stringify(events)).not.toContain("SECRET");
+  // The shop itself does not call its input sensitive.
+  const leaks = trail.items.filter((item) => JSON.stringify(item).includes("SECRET") && item.operation !== "shop.merge");
+  expect(leaks).toEqual([]);
+});
+
+test("A7 a run that is canceled with one of its approvals decided leaves no message that cannot be delivered", async () => {
+  const { app, acme, store, clock } = await started([
+    asks(["shop_merge", { from: "bo-2" }], ["shop_merge", { from: "bo-3" }]),
+  ]);
+  const { runId } = await acme.agents.run(run);
+  await app.settled();
+  const [asked] = (await acme.approvals.list({})).items;
+  await acme.approvals.approve({ approvalId: asked!.approvalId, hash: asked!.hash });
+  await app.settled();
+  await acme.agents.cancel({ runId, reason: "no longer" });
+  for (let i = 0; i < 30; i += 1) {
+    await app.settled();
+    await clock.advance(60_000);
+  }
+  void store;
+  expect((await acme.agents.get({ runId })).status).toBe("canceled");
+  const states = (await acme.approvals.list({})).items.map(({ status }) => status).sort();
+  expect(states).toEqual(["approved", "expired"]);
+  expect((await acme.delivery.listDeadLetters({})).items).toEqual([]);
+});

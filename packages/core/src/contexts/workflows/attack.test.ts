@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { sensitive } from "../../kernel/sensitive.ts";
 import { inMemory } from "../../in-memory/index.ts";
 import { NotFound } from "../../kernel/errors.ts";
 import type { Armature } from "../../runtime/armature.ts";
@@ -201,4 +202,29 @@ test("W9 a workflow may sleep until a moment that is no date only by failing", a
   const { executionId } = await acme.start({ workflow: "odd", input: {} });
   await app.settled();
   expect((await acme.get({ executionId })).status).toBe("failed");
+});
+
+test("W11 what a workflow calls sensitive stands in no audit trail, event or log", async () => {
+  const secret = defineWorkflow({
+    name: "secret",
+    version: 1,
+    input: z.strictObject({ password: sensitive(z.string()) }),
+    output: z.strictObject({ token: sensitive(z.string()) }),
+    signals: { code: z.strictObject({ code: sensitive(z.string()) }) },
+    run: async (ctx, { password }) => {
+      const told = await ctx.waitForSignal("code");
+      return { token: `${password} ${told?.code}` };
+    },
+  });
+  const { app, store } = await started([secret]);
+  const { workflows: own, audit } = app.as({ tenant: "acme", user: "ann" });
+  const { executionId } = await own.start({ workflow: "secret", input: { password: "HUNTER2" } });
+  await app.settled();
+  await own.signal({ executionId, signal: "code", payload: { code: "HUNTER3" } });
+  await app.settled();
+  expect(await own.get({ executionId })).toMatchObject({ status: "completed" });
+  const { items } = await audit.list({ limit: 100 });
+  expect(JSON.stringify((await store.events("acme", { contexts: ["workflows"], limit: 100 })).items)).not.toContain("HUNTER");
+  expect(items.map(({ operation }) => operation)).toContain("workflows.start");
+  expect(items.filter((item) => JSON.stringify(item).includes("HUNTER")).map(({ operation }) => operation)).toEqual([]);
 });

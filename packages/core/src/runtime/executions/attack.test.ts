@@ -760,3 +760,54 @@ test("F14 while a commit is under way and a time has come the worker does not sp
   await app.settled();
   expect(slept).toBeLessThan(20);
 });
+
+test("F18 an application that closes keeps what it still works on, however short its lease", async () => {
+  const clock = fixedClock("2026-01-01T00:00:00.000Z");
+  const base = inMemory({ clock });
+  const store = new Proxy(base, {
+    get: (target, key) => {
+      if (key === "close") return async () => undefined;
+      const found = (target as never)[key] as unknown;
+      return typeof found === "function" ? (found as () => void).bind(target) : found;
+    },
+  });
+  let began = 0;
+  let finish = () => {};
+  const long = definition(
+    "long",
+    {
+      work: () => {
+        began += 1;
+        return new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+      },
+    },
+    (ctx) => ctx.activity("work", null),
+  );
+  const app = () =>
+    createArmature({
+      ...{ store, clock, logger: recordingLogger(), authorizer: () => true, contexts: [context([long])] },
+      keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
+      executions: { pollMs: 500, leaseMs: 1_000 },
+    });
+  const first = await app();
+  await first.as({ tenant: "acme", user: "ann" }).trials.begin({ id: "l1", definition: "long" });
+  await turns();
+  const second = await app();
+  const closing = first.close();
+  for (let i = 0; i < 8; i += 1) {
+    await clock.advance(500);
+    await turns(10);
+  }
+  const counted = began;
+  finish();
+  const closed = second.close();
+  for (let i = 0; i < 40; i += 1) {
+    await clock.advance(500);
+    await turns(10);
+    finish();
+  }
+  await Promise.all([closing, closed]);
+  expect(counted).toBe(1);
+});
