@@ -135,7 +135,7 @@ test("P4 what one process begins, or signals, another goes on with at once", asy
   const place = await postgresPlace.make();
   const first = await createArmature({ ...base, store: await place.open(), executions: false });
   await first.migrate();
-  const second = await createArmature({ ...base, store: await place.open(), executions: rarely });
+  const second = await createArmature({ ...base, store: await place.open(), executions: rarely, relay: false });
   try {
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     const acme = first.as({ tenant: "acme", user: "ann" });
