@@ -341,6 +341,7 @@ export class ExecutionRun {
       // In the journal's order, and before anybody may look again.
       const behind = this.#happened.filter(({ written }) => written).length;
       this.#happened.splice(behind, 0, { entry: entry!, written: true });
+      return undefined;
     };
     return this.#withPen(attempt).finally(() => {
       this.#joining -= 1;
