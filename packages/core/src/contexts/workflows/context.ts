@@ -33,7 +33,7 @@ export function workflowsContext(definitions: readonly Workflow[]) {
 
   const start = async ({ workflow, input: given, version, parent, executionId }: Start, ctx: Ctx) => {
     const definition = registry.find(workflow, version);
-    const input = parse(definition.input, given, `The input of the workflow "${workflow}"`) as Json;
+    parse(definition.input, given, `The input of the workflow "${workflow}"`);
     const id = executionId ?? ctx.newId("wfx");
     const inputHash = hash(definition.name, version ?? null, given);
     const known = executionId === undefined ? undefined : await ctx.tryLoad(WorkflowExecution, id);
@@ -53,7 +53,7 @@ export function workflowsContext(definitions: readonly Workflow[]) {
       }),
     );
     // As it was given: the definition parses it again, and a default may be another one by then.
-    ctx.executions.start({ name: definition.name, version: definition.version }, id, input);
+    ctx.executions.start({ name: definition.name, version: definition.version }, id, given);
     return { executionId: id };
   };
 
@@ -109,7 +109,8 @@ export function workflowsContext(definitions: readonly Workflow[]) {
         const execution = await ctx.load(WorkflowExecution, executionId);
         execution.mustRun();
         const { workflow, workflowVersion } = execution.state;
-        const schema = registry.find(workflow, workflowVersion).signals[signal];
+        const { signals } = registry.find(workflow, workflowVersion);
+        const schema = Object.hasOwn(signals, signal) ? signals[signal] : undefined;
         if (schema === undefined) throw new NotFound({ type: `signal of the workflow "${workflow}"`, id: signal });
         const value = parse(schema, payload, `The payload of the signal "${signal}"`) as Json | undefined;
         ctx.executions.signal(executionId, signal, value);

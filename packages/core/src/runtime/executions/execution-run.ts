@@ -21,6 +21,8 @@ import type { Logger } from "../../kernel/ports.ts";
 import type { Json } from "../../kernel/schema.ts";
 import { type Asked, diverged, ExecutionScript } from "./execution-script.ts";
 import { mostAttempts, waitBeforeRetry } from "./retry.ts";
+import { errorText } from "../error-text.ts";
+import { isStorable } from "../storable.ts";
 import { storableJson } from "./storable-json.ts";
 
 /** One attempt of an activity. */
@@ -143,8 +145,8 @@ export class ExecutionRun {
   /** So many signals have come by now. */
   async signaled(count: number): Promise<void> {
     if (count <= this.#signalCount) return;
-    this.#signalCount = count;
     const signals = await this.#host.signals(this.#taken);
+    this.#signalCount = Math.max(this.#signalCount, count);
     if (signals.length <= this.#signals.length) return;
     this.#signals = signals;
     this.#wake?.();
@@ -276,7 +278,9 @@ export class ExecutionRun {
   /** Whether it was let go; not when a signal has come that it had not seen. */
   async #letGo(wakeAt: number): Promise<boolean> {
     const dueAt = this.#closing ? this.#host.clock.now() : Number.isFinite(wakeAt) ? wakeAt : undefined;
-    await this.#withPen(() => this.#write({ type: "wait", dueAt, seen: this.#signals.length }));
+    // What comes while the pen is waited for has not been looked at.
+    const seen = this.#signals.length;
+    await this.#withPen(() => this.#write({ type: "wait", dueAt, seen }));
     this.#over = true;
     return true;
   }
@@ -308,13 +312,11 @@ export class ExecutionRun {
       // It may have been written all the same, before nobody answered.
       if (this.#host.joins(activity) && isInDoubt(error)) {
         happened = undefined;
+        going.state = "waiting";
         this.#abandon(new RunAbandoned({ attempts: this.#attempts(), dueAt: going.nextAt }, { cause: error }));
       }
     }
-    if (happened !== undefined && !this.#over) {
-      if (happened.written) this.#happened.unshift(happened);
-      else this.#happened.push(happened);
-    }
+    if (happened !== undefined && !this.#over) this.#happened.push(happened);
     this.#wake?.();
   }
 
@@ -325,7 +327,7 @@ export class ExecutionRun {
   }
 
   /** The result is written with what the activity changes. Until then nothing else is. */
-  #joined(going: Going, activity: Activity): Promise<Happened> {
+  #joined(going: Going, activity: Activity): Promise<undefined> {
     this.#joining += 1;
     const attempt = async () => {
       await this.#write();
@@ -336,7 +338,10 @@ export class ExecutionRun {
       };
       await this.#host.attempt(this.#attemptOf(going, activity, join));
       this.#length += 1;
-      return { entry: entry!, written: true };
+      // In the journal's order, and before anybody may look again.
+      const behind = this.#happened.filter(({ written }) => written).length;
+      this.#happened.splice(behind, 0, { entry: entry!, written: true });
+      return undefined;
     };
     return this.#withPen(attempt).finally(() => {
       this.#joining -= 1;
@@ -374,6 +379,7 @@ export class ExecutionRun {
   /** What a failed attempt comes to: nothing yet, when there is to be another one. */
   #failed(going: Going, activity: Activity, error: unknown): Happened | undefined {
     const record = this.#recordOf(error, `The activity "${going.asked.name}"`);
+    going.error = record;
     const wait =
       this.#unwinding && going.asked.kind === "activity"
         ? undefined
@@ -414,6 +420,9 @@ export class ExecutionRun {
       written =
         next?.type === "end" ? await this.#host.end(this.#taken, write, next.end) : await this.#host.write(write);
     } catch (cause) {
+      // An activity may go on without its heartbeat: the next write has what this one had.
+      this.#unwritten = [...entries, ...this.#unwritten];
+      this.#lastAttempts = "";
       throw new RunAbandoned({}, { cause });
     }
     if (!written) {
@@ -481,7 +490,11 @@ export class ExecutionRun {
   }
 
   #recordOf(error: unknown, subject: string): ErrorRecord {
-    if (error instanceof ArmatureError) return error.toJSON();
+    if (error instanceof ArmatureError) {
+      const record = error.toJSON();
+      if (isStorable(record as never)) return record;
+      return { ...record, message: errorText(record.message), details: {} };
+    }
     const { id, tenant, traceparent } = this.#taken;
     const traceId = traceparent.split("-")[1] ?? "";
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);

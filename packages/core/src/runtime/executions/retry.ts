@@ -5,6 +5,8 @@ const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 1_000;
 const FACTOR = 2;
 const LONGEST_WAIT_MS = 60_000;
+/** Whatever somebody outside says. */
+const LONGEST_ASKED_MS = 86_400_000;
 
 /** Another attempt would meet the same. */
 const DEFINITE: ReadonlySet<ErrorKind> = new Set([
@@ -37,7 +39,7 @@ export function waitBeforeRetry(policy: RetryPolicy = {}, attempts: number, erro
   }
   const { firstWaitMs = FIRST_WAIT_MS, factor = FACTOR, longestWaitMs = LONGEST_WAIT_MS } = policy;
   const wait = Math.min(longestWaitMs, firstWaitMs * factor ** (attempts - 1));
-  return Math.ceil(Math.max(wait, retryAfter(error)));
+  return Math.ceil(Math.min(LONGEST_ASKED_MS, Math.max(wait, retryAfter(error))));
 }
 
 /** What the error says of when to ask again. */
