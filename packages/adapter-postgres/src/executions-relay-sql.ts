@@ -189,7 +189,7 @@ BEGIN
   ELSE
     -- A statement of its own: it sees what was written until the rows were locked, and nobody writes more.
     SELECT json_agg(json_build_object('tenant', held.tenant, 'id', held.id, 'definition', held.definition,
-          'version', held.version, 'startedAt', held.started_at, 'fence', held.fence, 'takes', held.takes,
+          'version', held.version, 'startedAt', held.started_at, 'fence', held.fence, 'takes', held.takes, 'retries', held.retries,
           'attempts', held.attempts, 'body', begun.body,
           'signals', CASE WHEN held.signals = 0 THEN '[]' ELSE (SELECT ${signalsOf(schema, "held.tenant", "held.id")}) END,
           'journal', CASE WHEN held.length = 0 THEN '[]' ELSE (

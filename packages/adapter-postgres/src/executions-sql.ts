@@ -21,6 +21,7 @@ export function executionTables(context: string): readonly string[] {
   worker text COLLATE "C",
   fence bigint NOT NULL DEFAULT 0,
   takes int NOT NULL DEFAULT 0,
+  retries int NOT NULL DEFAULT 0,
   length int NOT NULL DEFAULT 0,
   signals int NOT NULL DEFAULT 0,
   attempts jsonb NOT NULL DEFAULT '{}',
@@ -104,8 +105,8 @@ BEGIN
       PERFORM FROM ${schema}.executions WHERE tenant = p_tenant AND id = p_id AND ended_at IS NULL FOR NO KEY UPDATE;
       IF FOUND THEN
         INSERT INTO ${schema}.execution_signals (tenant, id, name, number, payload)
-        SELECT p_tenant, p_id, change #>> '{signal,name}', signals, change #> '{signal,payload}'
-          FROM ${schema}.executions WHERE tenant = p_tenant AND id = p_id
+        SELECT p_tenant, p_id, change #>> '{signal,name}', coalesce(max(number) + 1, 0), change #> '{signal,payload}'
+          FROM ${schema}.execution_signals WHERE tenant = p_tenant AND id = p_id
         ON CONFLICT DO NOTHING;
         IF FOUND THEN
           UPDATE ${schema}.executions
@@ -117,11 +118,15 @@ BEGIN
       p_id := change ->> 'id';
       UPDATE ${schema}.executions
         SET length = (ended ->> 'retryFrom')::int, ended = NULL, ended_at = NULL, due_at = (change ->> 'at')::bigint,
-            takes = 0
+            takes = 0, retries = retries + 1
         WHERE tenant = p_tenant AND id = p_id AND ended ->> 'status' = 'failed' AND ended ? 'retryFrom'
         RETURNING length INTO kept_length;
       IF FOUND THEN
         DELETE FROM ${schema}.execution_journal WHERE tenant = p_tenant AND id = p_id AND number >= kept_length;
+        DELETE FROM ${schema}.execution_signals WHERE tenant = p_tenant AND id = p_id AND name = '$cancel';
+        IF FOUND THEN
+          UPDATE ${schema}.executions SET signals = signals - 1 WHERE tenant = p_tenant AND id = p_id;
+        END IF;
       END IF;
     END IF;
   END LOOP;
@@ -162,7 +167,8 @@ export function writeExecution(schema: string, tenant: string): string {
       LOOP
         added := jsonb_array_length(entries);
         UPDATE ${schema}.executions
-          SET length = length + added, takes = 0,
+          SET length = length + added,
+              takes = CASE WHEN added > 0 OR item ? 'seen' OR item ? 'ended' THEN 0 ELSE takes END,
               attempts = CASE WHEN item ? 'ended' THEN '{}' ELSE coalesce(item -> 'attempts', attempts) END,
               worker = CASE WHEN item ? 'seen' OR item ? 'ended' THEN NULL ELSE worker END,
               due_at = CASE WHEN item ? 'ended' THEN NULL WHEN NOT item ? 'seen' THEN due_at

@@ -1,3 +1,4 @@
+import { CANCEL_SIGNAL } from "../kernel/execution.ts";
 import type {
   ExecutionChange,
   ExecutionReads,
@@ -142,6 +143,8 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     } else if (row.end !== undefined && row.end.status === "failed" && row.end.retryFrom !== undefined) {
       row.journal.length = row.end.retryFrom;
       Object.assign(row, { status: "running", end: undefined, endedAt: undefined, dueAt: change.at, takes: 0 });
+      row.retries += 1;
+      row.signals = row.signals.filter(({ name }) => name !== CANCEL_SIGNAL);
       row.attempts = {};
     }
   }
@@ -156,6 +159,7 @@ function newRow(tenant: string, execution: ExecutionRow["execution"]): Execution
     worker: undefined,
     fence: 0,
     takes: 0,
+    retries: 0,
     journal: [],
     attempts: {},
     signals: [],
@@ -164,8 +168,17 @@ function newRow(tenant: string, execution: ExecutionRow["execution"]): Execution
   };
 }
 
-function toTaken({ tenant, execution, fence, takes, journal, attempts, signals }: ExecutionRow): TakenExecution {
-  return { ...execution, tenant, fence, takes, journal, attempts, signals };
+function toTaken({
+  tenant,
+  execution,
+  fence,
+  takes,
+  retries,
+  journal,
+  attempts,
+  signals,
+}: ExecutionRow): TakenExecution {
+  return { ...execution, tenant, fence, takes, retries, journal, attempts, signals };
 }
 
 function isHolder(row: ExecutionRow, { fence }: Pick<ExecutionWrite, "fence">): boolean {
@@ -180,7 +193,7 @@ function fits({ journal }: ExecutionRow, { length, entries }: Pick<ExecutionWrit
 
 function apply(row: ExecutionRow, { length, entries, attempts, next }: Omit<ExecutionWrite, "tenant">): void {
   row.journal.push(...entries.slice(Math.max(0, row.journal.length - length)));
-  row.takes = 0;
+  if (entries.length > 0 || next !== undefined) row.takes = 0;
   if (attempts !== undefined) row.attempts = attempts;
   if (next === undefined) return;
   row.worker = undefined;

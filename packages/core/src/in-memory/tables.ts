@@ -67,9 +67,10 @@ export interface ExecutionRow {
   worker: string | undefined;
   fence: number;
   takes: number;
+  retries: number;
   readonly journal: JournalEntry[];
   attempts: Readonly<Record<string, ActivityAttempts>>;
-  readonly signals: Signal[];
+  signals: Signal[];
   end: ExecutionEnd | undefined;
   endedAt: number | undefined;
 }

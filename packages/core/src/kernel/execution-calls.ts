@@ -36,4 +36,6 @@ export interface ExecutionCommands {
   cancel(id: string, reason: string): void;
   /** One that has failed goes on from before what made it fail, unless it was undone. */
   retry(id: string): void;
+  /** One as it was committed. */
+  get(id: string): Promise<StoredExecution | undefined>;
 }

@@ -100,7 +100,8 @@ export interface ExecutionWrite {
  * - `start`: without effect when one with this id exists.
  * - `signal`: kept until it is waited for. The first of its name wins; later ones, and those to an execution that does
  *   not exist or has ended, are without effect.
- * - `retry`: one that has failed goes on from before what made it fail; without effect otherwise.
+ * - `retry`: one that has failed goes on from before what made it fail, and whether it was asked to end is forgotten;
+ *   without effect otherwise.
  * - `write`: what a worker writes, as part of what an activity changes; at most one of each execution. When it is lost,
  *   nothing of the commit is written.
  */
@@ -115,8 +116,10 @@ export interface TakenExecution extends NewExecution {
   readonly tenant: string;
   /** Grows whenever it is taken: what an earlier holder writes is refused. */
   readonly fence: number;
-  /** How often it was taken since something was last written down of it; 1 the first time. */
+  /** How often it was taken since something last happened, or it last waited; 1 the first time. */
   readonly takes: number;
+  /** How often it has failed and was gone on with. */
+  readonly retries: number;
   readonly journal: readonly JournalEntry[];
   readonly attempts: Readonly<Record<string, ActivityAttempts>>;
   /** In the order in which they came. */

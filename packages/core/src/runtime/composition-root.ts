@@ -217,9 +217,10 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
   ]);
   const over = (store: TransactionStore): PipelineWithin => {
     const commits = emitter<LifecycleEvents>();
-    const changed = { contexts: new Set<string>(), dueAt: Number.POSITIVE_INFINITY };
-    commits.on("committed", ({ contexts: names, dueAt = Number.POSITIVE_INFINITY }) => {
+    const changed = { contexts: new Set<string>(), executions: new Set<string>(), dueAt: Number.POSITIVE_INFINITY };
+    commits.on("committed", ({ contexts: names, executions = [], dueAt = Number.POSITIVE_INFINITY }) => {
       for (const name of names) changed.contexts.add(name);
+      for (const name of executions) changed.executions.add(name);
       changed.dueAt = Math.min(changed.dueAt, dueAt);
     });
     const authorizer =

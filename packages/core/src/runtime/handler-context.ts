@@ -91,7 +91,7 @@ export class HandlerContexts {
       random: (bytes: number) => ids.random(bytes),
       use: this.#use(target, call, ["query"], { work }),
       ...sending(ids, target, call, work),
-      executions: executionCommands(target.context, call, work),
+      executions: executionCommands(this.#ports.store, target.context, call, work),
       [WORK]: work,
     };
   }

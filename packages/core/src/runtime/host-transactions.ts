@@ -13,6 +13,8 @@ export interface PipelineWithin {
   readonly pipeline: Pipeline;
   readonly changed: {
     readonly contexts: ReadonlySet<string>;
+    /** Those whose executions it has started or signaled. */
+    readonly executions: ReadonlySet<string>;
     /** When the earliest of the timers that were set is due; infinite without one. */
     readonly dueAt: number;
   };
@@ -89,11 +91,12 @@ export class HostTransactions {
       await transaction.leave();
       // Refusals are written down outside, and may have to wait for this transaction's own connection.
       void this.#endings.track(pipeline.ended());
-      const { contexts, dueAt } = changed;
+      const { contexts, executions, dueAt } = changed;
       if (contexts.size > 0)
         void this.#tellOfCommit(transaction, {
           tenant: principal.tenant,
           contexts: [...contexts],
+          ...(executions.size === 0 ? {} : { executions: [...executions] }),
           ...(dueAt === Number.POSITIVE_INFINITY ? {} : { dueAt }),
         });
     }

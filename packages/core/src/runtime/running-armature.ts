@@ -115,7 +115,11 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   ports.lifecycle.on("committed", ({ contexts: changed, dueAt, executions }) => {
     nudgeRelays(changed);
     nudgeFollowers(changed);
-    for (const name of executions ?? []) workers.get(name)?.nudge();
+    for (const name of executions ?? []) {
+      workers.get(name)?.nudge();
+      // Whoever relays alone tells nobody of that, and others may work on executions.
+      if (!store.embedded) signals.tell(name);
+    }
     if (dueAt !== undefined) timers?.nudge(dueAt);
   });
   // What other processes tell of is news for whoever works on it here.

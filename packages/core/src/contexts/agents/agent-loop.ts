@@ -7,6 +7,7 @@ import {
   type ExecutionContext,
   type ExecutionDefinition,
 } from "../../kernel/execution.ts";
+import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import type { AssistantPart, ModelMessage, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 import { connectors } from "../connectors/contract.ts";
@@ -95,9 +96,10 @@ declare const transcript: (input: { readonly runId: string }) => Promise<{
 async function loop(ctx: ExecutionContext, run: RunArguments) {
   const { runId } = run;
   for (let step = 1; ; step += 1) {
-    const { text, output, ...answered } = modelStep.parse(await ctx.activity("model", { runId, step }));
+    const { text, output, misfits, ...answered } = modelStep.parse(await ctx.activity("model", { runId, step }));
     const recorded = await ctx.activity("record-step", { runId, step, ...answered } as unknown as Json);
     const decisions = z.array(toolDecision).parse((recorded as { readonly decisions: Json }).decisions);
+    if (misfits !== undefined) throw new ModelOutputInvalid({ model: answered.model, issues: misfits });
     if (decisions.length === 0) return { text, ...(output === undefined ? {} : { output }) };
     const calls = new Map(answered.content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
     const results = await inParallel(run.parallelTools, decisions, (decision) =>

@@ -46,8 +46,12 @@ export class Budget extends AggregateRoot<BudgetState, Event> {
     return true;
   }
 
-  /** A run has used so much, and keeps nothing any more. */
-  settle(runId: `run_${string}`, used: Amount): void {
+  /** A run has used so much, and keeps nothing any more. What it does not know is as much as it kept. */
+  settle(
+    runId: `run_${string}`,
+    { tokens, ...known }: Omit<Amount, "tokens"> & { readonly tokens: number | undefined },
+  ): void {
+    const used = { ...known, tokens: tokens ?? this.state.reserved[runId]?.tokens ?? 0 };
     if (this.state.reserved[runId] === undefined && PARTS.every((part) => used[part] === 0)) return;
     this.raise(BudgetSettled, { budget: this.id, runId, ...used });
   }

@@ -41,6 +41,11 @@ export async function reserve(
 }
 
 /** A run has used so much, and keeps nothing any more. */
-export async function settle(ctx: Ctx, agent: string, runId: `run_${string}`, used: Amount): Promise<void> {
+export async function settle(
+  ctx: Ctx,
+  agent: string,
+  runId: `run_${string}`,
+  used: Omit<Amount, "tokens"> & { readonly tokens: number | undefined },
+): Promise<void> {
   for (const budget of await budgetsOf(ctx, agent)) budget.settle(runId, used);
 }

@@ -183,7 +183,8 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         ctx.add(Message.of(place(run), run.state.messages, "assistant", content, ctx.now));
         const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
         run.step({ step, model: asked, usage, cost, calls: calls.map(({ id, name }) => ({ id, name })) }, ctx.now);
-        const tokens = (usage.inputTokens ?? 0) + (usage.outputTokens ?? 0);
+        const { inputTokens, outputTokens } = usage;
+        const tokens = inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens;
         await settle(ctx, agent.id, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
         const decisions: ToolDecision[] = [];
         for (const call of calls) {

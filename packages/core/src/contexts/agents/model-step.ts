@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import { assistantPart, type ModelMessage } from "../../kernel/model-messages.ts";
 import { type ModelUsage, modelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
@@ -18,6 +17,8 @@ export const modelStep = z.strictObject({
   model: z.string(),
   nanos: z.int().optional(),
   currency: z.string().optional(),
+  /** What does not fit its shape after the repair: it has cost something all the same. */
+  misfits: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
 });
 export type ModelStep = z.infer<typeof modelStep>;
 
@@ -25,7 +26,7 @@ export type ModelStep = z.infer<typeof modelStep>;
  * One answer of an agent's model. Where the agent declares a shape, an answer without tool calls has it: one that has
  * not is sent back once, with what is wrong.
  *
- * @throws {ModelOutputInvalid} it does not fit after that either; and what `ModelClient.call` throws
+ * @throws what `ModelClient.call` throws
  */
 export async function askModel(
   client: ModelClient,
@@ -47,7 +48,7 @@ export async function askModel(
   if (read.ok) return stepOf([first], read.value as Json);
   const second = await ask(repair(first.turn, read.issues));
   const again = readOutput(schema, second.turn);
-  if (!again.ok) throw new ModelOutputInvalid({ model: nameOf(second.model), issues: [...again.issues] });
+  if (!again.ok) return { ...stepOf([first, second], undefined), misfits: [...again.issues] };
   return stepOf([first, second], again.value as Json);
 }
 

@@ -12,7 +12,13 @@ import {
   ApprovalRejected,
   approvals,
 } from "../approvals/contract.ts";
-import { WorkflowAlreadyStarted, type WorkflowExecutionView, type Workflows, workflows } from "./contract.ts";
+import {
+  WorkflowAlreadyStarted,
+  type WorkflowExecutionView,
+  WorkflowNotFailed,
+  type Workflows,
+  workflows,
+} from "./contract.ts";
 import { approvalSignal, childSignal, SUBJECT, toExecutionDefinition } from "./workflow-carrier.ts";
 import type { Workflow } from "./workflow-definition.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
@@ -124,7 +130,11 @@ export function workflowsContext(definitions: readonly Workflow[]) {
         if (child?.state.status === "running") ctx.executions.cancel(executionId, "what it was for has ended");
       },
       retry: async ({ executionId }, ctx) => {
-        (await ctx.load(WorkflowExecution, executionId)).retry(ctx.now);
+        const execution = await ctx.load(WorkflowExecution, executionId);
+        // What has ended long ago is known by name only.
+        if ((await ctx.executions.get(executionId))?.status !== "failed")
+          throw new WorkflowNotFailed({ executionId, status: execution.state.status });
+        execution.retry(ctx.now);
         ctx.executions.retry(executionId);
       },
       schedule: ({ key, workflow, input, recurrence }, ctx) => {

@@ -14,9 +14,10 @@ export function timeoutOf({ activity }: Pick<Attempt, "activity">): number {
   return activity.timeoutMs ?? DEFAULT_TIMEOUT_MS;
 }
 
-/** The same whenever an activity is repeated, and no other's. */
+/** The same whenever an activity is repeated, and no other's. After a retry of the whole it is a new call. */
 export function idempotencyKeyOf(context: string, { execution, position }: Attempt): string {
-  return `${context}/${execution.id}/${position}`;
+  const retried = execution.retries === 0 ? "" : `/r${execution.retries}`;
+  return `${context}/${execution.id}/${position}${retried}`;
 }
 
 interface Surroundings {

@@ -21,7 +21,12 @@ const executionId = z
 const signalName = z.string().min(1).max(200);
 
 /** What a command may do with executions of its context. */
-export function executionCommands(context: ContextDefinition, call: CallInfo, work: UnitOfWork): ExecutionCommands {
+export function executionCommands(
+  store: Pick<TransactionStore, "execution">,
+  context: ContextDefinition,
+  call: CallInfo,
+  work: UnitOfWork,
+): ExecutionCommands {
   const { name } = context.contract;
   const signal = (id: string, signalName: string, payload: Json) =>
     work.join({ context: name, change: { step: "signal", id, signal: { name: signalName, payload } } });
@@ -50,6 +55,7 @@ export function executionCommands(context: ContextDefinition, call: CallInfo, wo
     signal: (id, given, payload) =>
       signal(id, parse(signalName, given, "The signal's name"), storableJson(payload, "The signal's payload") ?? null),
     cancel: (id, reason) => signal(id, CANCEL_SIGNAL, storableJson(reason, "The reason") ?? ""),
+    get: (id) => store.execution({ tenant: call.principal.tenant, context: name }, id),
     retry: (id) => work.join({ context: name, change: { step: "retry", id, at: call.startedAt } }),
   };
 }

@@ -18,11 +18,11 @@ import type {
 } from "../../kernel/executions.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Logger } from "../../kernel/ports.ts";
-import type { Json } from "../../kernel/schema.ts";
-import { type Asked, diverged, ExecutionScript } from "./execution-script.ts";
-import { mostAttempts, waitBeforeRetry } from "./retry.ts";
+import { canonicalJson, type Json } from "../../kernel/schema.ts";
 import { errorText } from "../error-text.ts";
 import { isStorable } from "../storable.ts";
+import { type Asked, diverged, ExecutionScript } from "./execution-script.ts";
+import { mostAttempts, waitBeforeRetry } from "./retry.ts";
 import { storableJson } from "./storable-json.ts";
 
 /** One attempt of an activity. */
@@ -96,6 +96,7 @@ export class ExecutionRun {
   #joining = 0;
   #abandoned: RunAbandoned | undefined;
   #heartbeatAt = 0;
+  #lastAttempts: string;
   #over = false;
   #closing = false;
   #wake: (() => void) | undefined;
@@ -108,6 +109,7 @@ export class ExecutionRun {
     this.#signals = taken.signals;
     this.#signalCount = taken.signals.length;
     this.#length = taken.journal.length;
+    this.#lastAttempts = canonicalJson(taken.attempts);
   }
 
   /**
@@ -170,13 +172,16 @@ export class ExecutionRun {
       script.apply(recorded);
       return true;
     }
-    this.#begin();
-    const happened = await this.#next();
+    this.#know();
+    // Whoever was canceled before it began anything begins nothing.
+    const early = this.#canceled();
+    if (early === undefined) this.#begin();
+    const happened = early ?? (await this.#next());
     if (happened === undefined) return false;
     if (!happened.written) this.#unwritten.push(happened.entry);
     this.#going.delete(happened.entry.position);
     script.apply(happened.entry);
-    if (happened.entry.kind === "cancel") for (const { abort } of this.#going.values()) abort.abort();
+    if (happened.entry.kind === "cancel") this.#giveUp(script.canceled!);
     return true;
   }
 
@@ -190,7 +195,19 @@ export class ExecutionRun {
     return true;
   }
 
-  #begin(): void {
+  /** What is under way is asked to end. What was never begun has come to nothing, and that is written down. */
+  #giveUp(error: ArmatureError): void {
+    const mayHaveBegun = this.#taken.takes > 1;
+    for (const going of this.#going.values()) {
+      going.abort.abort();
+      if (going.state !== "waiting" || going.attempts > 0 || mayHaveBegun) continue;
+      const outcome = { type: "error", error: error.toJSON() } as const;
+      going.state = "running";
+      this.#happened.push({ entry: this.#entryOf(going, outcome), written: false });
+    }
+  }
+
+  #know(): void {
     for (const asked of this.#script.asked) {
       if ((asked.kind !== "activity" && asked.kind !== "compensation") || this.#going.has(asked.position)) continue;
       const before = this.#taken.attempts[String(asked.position)];
@@ -198,6 +215,10 @@ export class ExecutionRun {
       const abort = new AbortController();
       this.#going.set(asked.position, { asked, state: "waiting", attempts, nextAt, error, progress, abort });
     }
+  }
+
+  #begin(): void {
+    this.#know();
     if (this.#closing) return;
     const now = this.#host.clock.now();
     for (const going of this.#going.values())
@@ -231,9 +252,18 @@ export class ExecutionRun {
         if (await this.#letGo(wakeAt)) return undefined;
         continue;
       }
-      await this.#pause(wakeAt);
+      // A time that has come has to wait for what is being written, or for the end of what closes.
+      await this.#pause(this.#joining > 0 || this.#closing ? Number.POSITIVE_INFINITY : wakeAt);
       this.#begin();
     }
+  }
+
+  #canceled(): Happened | undefined {
+    const cancel = this.#unwinding ? undefined : this.#signals.find(({ name }) => name === CANCEL_SIGNAL);
+    if (cancel === undefined) return undefined;
+    const at = this.#host.clock.now();
+    const outcome = { type: "value", value: cancel.payload } as const;
+    return { entry: { position: -1, kind: "cancel", name: "", at, outcome }, written: false };
   }
 
   /** What has come about by itself: it was canceled, a signal is there, a time has come. */
@@ -244,8 +274,8 @@ export class ExecutionRun {
       written: false,
     });
     const signal = (name: string) => this.#signals.find((each) => each.name === name);
-    const cancel = this.#unwinding ? undefined : signal(CANCEL_SIGNAL);
-    if (cancel !== undefined) return happened(-1, "cancel", "", cancel.payload);
+    const canceled = this.#canceled();
+    if (canceled !== undefined) return canceled;
     for (const { position, kind, name, until } of this.#script.asked) {
       if (kind !== "signal" && kind !== "sleep") continue;
       const received = kind === "signal" ? signal(name) : undefined;
@@ -397,7 +427,12 @@ export class ExecutionRun {
     const now = this.#host.clock.now();
     if (progress === undefined || now < this.#heartbeatAt + HEARTBEAT_WRITE_MS) return;
     this.#heartbeatAt = now;
-    await this.#withPen(() => this.#write());
+    try {
+      await this.#withPen(() => this.#write());
+    } catch (error) {
+      // The next write tells of it.
+      if (!(error instanceof RunAbandoned)) throw error;
+    }
   }
 
   /** One writer at a time, in order. */
@@ -432,8 +467,6 @@ export class ExecutionRun {
     this.#length += entries.length;
   }
 
-  #lastAttempts = "{}";
-
   /** What is to be written of attempts; undefined when that has not changed. */
   #attempts(): Readonly<Record<string, ActivityAttempts>> | undefined {
     const attempts: Record<string, ActivityAttempts> = {};
@@ -442,7 +475,7 @@ export class ExecutionRun {
       if (failed > 0 || progress !== undefined)
         attempts[String(asked.position)] = { name: asked.name, attempts: failed, nextAt, error, progress };
     }
-    const text = JSON.stringify(attempts);
+    const text = canonicalJson(attempts);
     if (text === this.#lastAttempts) return undefined;
     this.#lastAttempts = text;
     return attempts;
@@ -469,11 +502,15 @@ export class ExecutionRun {
     const record = this.#recordOf(canceled ?? error, "The execution");
     if (this.#unundone.length > 0)
       return { status, error: new CompensationFailed({ activities: this.#unundone, cause: record.message }).toJSON() };
-    const retryFrom =
-      status === "failed" && this.#undone === 0
-        ? (this.#script.givenBy(error) ?? this.#length + this.#unwritten.length)
-        : undefined;
-    return { status, error: record, retryFrom };
+    const all = this.#length + this.#unwritten.length;
+    const retryFrom = this.#script.givenBy(error) ?? all;
+    // What was done behind the failure would be done again, or be taken for something else.
+    const isLast = retryFrom >= all - 1;
+    return {
+      status,
+      error: record,
+      retryFrom: status === "failed" && this.#undone === 0 && isLast ? retryFrom : undefined,
+    };
   }
 
   /** It cannot go on: not by what it does, but by what it is. */

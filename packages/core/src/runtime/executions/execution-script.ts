@@ -44,6 +44,7 @@ export class ExecutionScript {
   readonly #givenBy = new Map<unknown, number>();
   #nextPosition = 0;
   #uuids = 0;
+  #askedAfterCancel = 0;
   #now: number;
   #finish: Finish | undefined;
   #canceled: ExecutionCanceled | undefined;
@@ -129,7 +130,7 @@ export class ExecutionScript {
   }
 
   #end(finish: Finish): void {
-    this.#finish = finish;
+    this.#finish ??= finish;
     this.#forgetWaits();
   }
 
@@ -193,7 +194,13 @@ export class ExecutionScript {
     done?: (value: Json | undefined) => void,
   ): Promise<Json | undefined> {
     if (kind !== "compensation") {
-      if (this.#canceled !== undefined) return Promise.reject(this.#canceled);
+      if (this.#canceled !== undefined) {
+        this.#askedAfterCancel += 1;
+        if (this.#askedAfterCancel <= MOST_AFTER_CANCEL) return Promise.reject(this.#canceled);
+        // It goes on whatever it is told, and would never let anybody else have a turn.
+        this.#end({ failed: true, error: this.#canceled });
+        return new Promise(() => undefined);
+      }
       // Whoever goes on after the end goes nowhere: nothing waits for it.
       if (this.#finish !== undefined) return new Promise(() => undefined);
     }
@@ -226,6 +233,12 @@ export class ExecutionScript {
   }
 }
 
+/** A hundred years. Beyond are numbers that no database keeps, and times that are no dates. */
+const LONGEST_MS = 3_155_760_000_000;
+
+/** How often a definition may be told that it was canceled before it is not listened to any more. */
+const MOST_AFTER_CANCEL = 1_000;
+
 /** `the activity "charge"` */
 function described({ kind, name }: Pick<Asked, "kind" | "name">): string {
   return name === "" ? `a ${kind}` : `the ${kind} "${name}"`;
@@ -245,6 +258,6 @@ function reasonOf(payload: Json | undefined): string {
 }
 
 function duration(ms: number, what: string): number {
-  if (Number.isFinite(ms) && ms >= 0) return Math.ceil(ms);
-  throw new TypeError(`"${what}" was given ${ms} as a number of milliseconds.`);
+  if (ms >= 0 && ms <= LONGEST_MS) return Math.ceil(ms);
+  throw new TypeError(`"${what}" was given ${ms} as a number of milliseconds: 0 to ${LONGEST_MS} can be waited.`);
 }

@@ -24,8 +24,9 @@ interface Doubt {
   readonly dueAt: number;
 }
 
-/** How long to wait before an execution is tried again that could not be written. */
+/** How long to wait before an execution is tried again that could not be written: that long at first, and at most. */
 const AGAIN_MS = 1_000;
+const LONGEST_AGAIN_MS = 60_000;
 const GRACE_MS = 5_000;
 
 /**
@@ -44,6 +45,12 @@ export class ExecutionWorker {
   readonly #runs = new Map<string, ExecutionRun>();
   readonly #drives = new Set<Promise<void>>();
   readonly #doubts: Doubt[] = [];
+  /** How often in a row executions could not be written, by tenant and id. */
+  readonly #troubled = new Map<string, number>();
+  readonly #bounded: boolean;
+  /** When an execution is due that was let go here. */
+  #dueAt = Number.POSITIVE_INFINITY;
+  #wakeAt = 0;
   readonly #stop = new AbortController();
   #nudged = false;
   #wake: (() => void) | undefined;
@@ -63,6 +70,9 @@ export class ExecutionWorker {
     this.#settings = settings;
     for (const definition of context.executions) this.#definitions.set(keyOf(definition), definition);
     this.#served = servedBy(context.executions);
+    this.#bounded = context.executions.some(
+      ({ concurrency, concurrencyPerTenant }) => (concurrency ?? concurrencyPerTenant) !== undefined,
+    );
     this.#writer = new ExecutionWriter(ports.store.executions, context.contract.name);
     this.#worker = ports.ids.next("wkr");
   }
@@ -78,15 +88,24 @@ export class ExecutionWorker {
     await this.#running;
     for (const resolve of this.#waiters.splice(0)) resolve("nothing");
     for (const run of this.#runs.values()) run.release();
-    const enough = new AbortController();
-    await Promise.race([
-      Promise.all(this.#drives),
-      this.#ports.clock.sleep(GRACE_MS, enough.signal).catch(() => undefined),
-    ]);
-    enough.abort();
+    await this.#outlast();
     for (const run of this.#runs.values()) run.lose();
     // Who cannot say so is silent, and others take over.
     await this.#ports.store.executions.leave(this.#context.contract.name, this.#worker).catch(() => undefined);
+  }
+
+  // What is under way stays ours for as long as it is waited for.
+  async #outlast(): Promise<void> {
+    const { clock } = this.#ports;
+    const giveUpAt = clock.now() + GRACE_MS;
+    const ended = Promise.all(this.#drives);
+    while (this.#drives.size > 0 && clock.now() < giveUpAt) {
+      const enough = new AbortController();
+      const ms = Math.min(giveUpAt - clock.now(), this.#settings.ttlMs / 3);
+      await Promise.race([ended, clock.sleep(ms, enough.signal).catch(() => undefined)]);
+      enough.abort();
+      if (this.#drives.size > 0) await this.#ask(0).catch(() => undefined);
+    }
   }
 
   /** An execution may be due, or has got a signal. */
@@ -113,6 +132,7 @@ export class ExecutionWorker {
     const { clock, logger } = this.#ports;
     while (!this.#stop.signal.aborted) {
       this.#nudged = false;
+      this.#dueAt = Number.POSITIVE_INFINITY;
       const waiters = this.#waiters.splice(0);
       let found: Found = "not-ours";
       let wakeAt = clock.now() + this.#settings.pollMs;
@@ -147,28 +167,39 @@ export class ExecutionWorker {
 
   async #sleepUntil(time: number): Promise<void> {
     const { clock } = this.#ports;
-    const ms = Math.min(time - clock.now(), this.#settings.ttlMs / 3);
-    if (this.#nudged || ms <= 0 || this.#stop.signal.aborted) return;
-    const awake = new AbortController();
-    this.#wake = () => awake.abort();
-    await clock.sleep(ms, awake.signal).catch(() => undefined);
-    this.#wake = undefined;
+    const until = Math.min(time, clock.now() + this.#settings.ttlMs / 3);
+    for (;;) {
+      this.#wakeAt = Math.min(until, this.#dueAt);
+      const ms = this.#wakeAt - clock.now();
+      if (this.#nudged || ms <= 0 || this.#stop.signal.aborted) return;
+      const awake = new AbortController();
+      this.#wake = () => awake.abort();
+      await clock.sleep(ms, awake.signal).catch(() => undefined);
+      this.#wake = undefined;
+    }
+  }
+
+  /** An execution that was let go here is due then. */
+  #noteDue(dueAt: number | undefined): void {
+    if (dueAt === undefined) return;
+    this.#dueAt = Math.min(this.#dueAt, dueAt);
+    if (dueAt < this.#wakeAt) this.#wake?.();
+  }
+
+  #ask(limit: number) {
+    const { store, clock } = this.#ports;
+    const { ttlMs } = this.#settings;
+    const request = { worker: this.#worker, ttlMs, now: clock.now(), limit, definitions: this.#served };
+    return store.executions.take(this.#context.contract.name, request);
   }
 
   /** When to look again. */
   async #take(): Promise<number> {
-    const { store, clock } = this.#ports;
-    const { concurrency, ttlMs } = this.#settings;
-    const context = this.#context.contract.name;
+    const { clock } = this.#ports;
+    const { concurrency } = this.#settings;
     await this.#settleDoubts();
     const limit = Math.max(0, concurrency - this.#runs.size);
-    const taken = await store.executions.take(context, {
-      worker: this.#worker,
-      ttlMs,
-      now: clock.now(),
-      limit,
-      definitions: this.#served,
-    });
+    const taken = await this.#ask(limit);
     for (const execution of taken.executions) this.#begin(execution);
     for (const { tenant, id, signals } of taken.signaled)
       void this.#runs
@@ -190,13 +221,17 @@ export class ExecutionWorker {
     this.#progress += 1;
     const drive = run
       .drive()
-      .catch((error: unknown) => this.#abandon(execution, error))
+      .then(
+        () => void this.#troubled.delete(key),
+        (error: unknown) => this.#abandon(execution, error),
+      )
       .finally(() => {
         this.#drives.delete(drive);
         if (this.#runs.get(key) === run) this.#runs.delete(key);
         this.#progress += 1;
         // There is room for another one, if there was none.
-        if (this.#runs.size >= this.#settings.concurrency - 1 || this.#doubts.length > 0) this.nudge();
+        const full = this.#runs.size >= this.#settings.concurrency - 1;
+        if (full || this.#bounded || this.#doubts.length > 0) this.nudge();
       });
     this.#drives.add(drive);
   }
@@ -210,7 +245,11 @@ export class ExecutionWorker {
       joins: (activity) => this.#joins(activity),
       attempt: (attempt) => this.#attempt(attempt),
       signals: () => store.executions.signals(scope, execution.id),
-      write: (write) => this.#writer.write(write),
+      write: async (write) => {
+        const written = await this.#writer.write(write);
+        if (written && write.next?.type === "wait") this.#noteDue(write.next.dueAt);
+        return written;
+      },
       end: (_execution, write, end) =>
         definition.ended === undefined
           ? this.#writer.write(write)
@@ -287,26 +326,32 @@ export class ExecutionWorker {
     this.#ports.logger.warn("An execution is gone on with later: what happened to it could not be written", {
       ...{ tenant, execution: id, error: errorText(cause) },
     });
-    const dueAt = this.#ports.clock.now() + AGAIN_MS;
+    const key = `${tenant} ${id}`;
+    const times = this.#troubled.get(key) ?? 0;
+    this.#troubled.set(key, times + 1);
+    const dueAt = this.#ports.clock.now() + Math.min(LONGEST_AGAIN_MS, AGAIN_MS * 2 ** times);
     const { attempts, dueAt: given = 0 } = error instanceof RunAbandoned ? error : { attempts: undefined };
     this.#doubts.push({ execution, attempts, dueAt: Math.max(dueAt, given) });
   }
 
   // Whoever takes it next reads what was written, and goes on from there.
   async #settleDoubts(): Promise<void> {
-    const doubts = this.#doubts.splice(0);
-    if (doubts.length === 0) return;
-    try {
-      await this.#ports.store.executions.write(
-        this.#context.contract.name,
-        doubts.map(({ execution: { tenant, id, fence }, attempts, dueAt }) => ({
-          ...{ tenant, id, fence, length: 0, entries: [], attempts },
-          next: { type: "wait", dueAt, seen: Number.MAX_SAFE_INTEGER },
-        })),
-      );
-    } catch (error) {
-      this.#doubts.push(...doubts);
-      throw error;
+    for (const doubt of this.#doubts.splice(0)) {
+      const { execution, attempts, dueAt } = doubt;
+      const { tenant, id, fence } = execution;
+      const next = { type: "wait", dueAt, seen: Number.MAX_SAFE_INTEGER } as const;
+      try {
+        await this.#writer.write({ tenant, id, fence, length: 0, entries: [], attempts, next });
+        this.#noteDue(dueAt);
+      } catch (error) {
+        this.#ports.logger.warn("An execution could not be let go of", {
+          tenant,
+          execution: id,
+          error: errorText(error),
+        });
+        // What was tried may be what cannot be written. It can be done without.
+        this.#doubts.push({ ...doubt, attempts: undefined, dueAt: this.#ports.clock.now() + AGAIN_MS });
+      }
     }
   }
 }

@@ -50,7 +50,9 @@ export class ExecutionWriter {
       );
       batch.forEach(({ resolve }, at) => void resolve(results[at] === "written"));
     } catch (error) {
-      for (const { reject } of batch) reject(error);
+      // One that cannot be written must not keep those of others from being written.
+      if (batch.length > 1) for (const each of batch) await this.#send([each]);
+      else for (const { reject } of batch) reject(error);
     }
   }
 }

@@ -1,13 +1,13 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { z } from "zod";
-import { sensitive } from "../../kernel/sensitive.ts";
 import { inMemory } from "../../in-memory/index.ts";
 import { NotFound } from "../../kernel/errors.ts";
+import { sensitive } from "../../kernel/sensitive.ts";
 import type { Armature } from "../../runtime/armature.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
 import { fixedClock } from "../../testing/fixed-clock.ts";
 import { recordingLogger } from "../../testing/recording-logger.ts";
-import { activity, defineWorkflow, type Workflow } from "./workflow-definition.ts";
+import { defineWorkflow, type Workflow } from "./workflow-definition.ts";
 
 const open: Armature[] = [];
 afterEach(async () => {
@@ -30,8 +30,7 @@ async function started(definitions: readonly Workflow[], authorizer = (_: unknow
 
 const noInput = z.strictObject({});
 
-
-test("W1 a parent that waits for several children at once gets over being let go", async () => {
+test("a parent that waits for several children at once gets over being let go", async () => {
   const child = defineWorkflow({
     name: "child",
     version: 1,
@@ -59,7 +58,7 @@ test("W1 a parent that waits for several children at once gets over being let go
   expect(await acme.get({ executionId })).toMatchObject({ status: "completed", result: [1, 2] });
 });
 
-test("W2 an input that is transformed is transformed once", async () => {
+test("an input that is transformed is transformed once", async () => {
   const when = defineWorkflow({
     name: "when",
     version: 1,
@@ -73,7 +72,7 @@ test("W2 an input that is transformed is transformed once", async () => {
   expect(await acme.get({ executionId })).toMatchObject({ status: "completed", result: 3 });
 });
 
-test("W4 a signal with the name of something that every object has is not found", async () => {
+test("a signal with the name of something that every object has is not found", async () => {
   const waits = defineWorkflow({
     name: "waits",
     version: 1,
@@ -88,7 +87,7 @@ test("W4 a signal with the name of something that every object has is not found"
   await expect(acme.signal({ executionId, signal: "constructor", payload: null })).rejects.toBeInstanceOf(NotFound);
 });
 
-test("W5 what has been forgotten by the engine is not running after a retry", async () => {
+test("what has been forgotten by the engine is not running after a retry", async () => {
   const fails = defineWorkflow({
     name: "fails",
     version: 1,
@@ -106,75 +105,7 @@ test("W5 what has been forgotten by the engine is not running after a retry", as
   expect((await acme.get({ executionId })).status).toBe("failed");
 });
 
-test("W6 a workflow of a version that no worker knows can be canceled", async () => {
-  const of = (version: number) =>
-    defineWorkflow({
-      name: "long",
-      version,
-      input: noInput,
-      run: async (ctx) => {
-        await ctx.sleep({ ms: 1_000_000 });
-      },
-    });
-  const first = await started([of(1)]);
-  const { executionId } = await first.acme.start({ workflow: "long", input: {} });
-  await first.app.settled();
-  await first.app.close();
-  open.splice(0);
-  const app = await createArmature({
-    ...{ store: first.store, clock: first.clock, authorizer: () => true, logger: recordingLogger(), workflows: [of(2)] },
-    keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
-  });
-  open.push(app);
-  const acme = app.as({ tenant: "acme", user: "ann" }).workflows;
-  await acme.cancel({ executionId, reason: "old" });
-  await app.settled();
-  expect((await acme.get({ executionId })).status).toBe("canceled");
-});
-
-test("W7 a retry is not canceled by what was asked of the attempt before", async () => {
-  let ok = false;
-  let finish = () => {};
-  const both = defineWorkflow({
-    name: "both",
-    version: 1,
-    input: noInput,
-    activities: {
-      fails: activity({
-        input: z.null(),
-        run: () => {
-          if (!ok) throw new NotFound({ type: "thing", id: "one" });
-        },
-      }),
-      slow: activity({
-        input: z.null(),
-        run: () =>
-          ok
-            ? undefined
-            : new Promise<void>((resolve) => {
-                finish = resolve;
-              }),
-      }),
-    },
-    run: async (ctx) => {
-      await Promise.all([ctx.activity("fails", null), ctx.activity("slow", null)]);
-    },
-  });
-  const { app, acme } = await started([both]);
-  const { executionId } = await acme.start({ workflow: "both", input: {} });
-  for (let i = 0; i < 50; i += 1) await new Promise((resolve) => setImmediate(resolve));
-  await acme.cancel({ executionId, reason: "too late" });
-  finish();
-  await app.settled();
-  const { status } = await acme.get({ executionId });
-  if (status === "canceled") return;
-  ok = true;
-  await acme.retry({ executionId });
-  await app.settled();
-  expect((await acme.get({ executionId })).status).toBe("completed");
-});
-
-test("W8 a workflow that sleeps for longer than there are dates can be looked at", async () => {
+test("a workflow that sleeps for longer than there are dates can be looked at", async () => {
   const long = defineWorkflow({
     name: "long",
     version: 1,
@@ -189,7 +120,7 @@ test("W8 a workflow that sleeps for longer than there are dates can be looked at
   expect(["running", "failed"]).toContain((await acme.get({ executionId })).status);
 });
 
-test("W9 a workflow may sleep until a moment that is no date only by failing", async () => {
+test("a workflow may sleep until a moment that is no date only by failing", async () => {
   const odd = defineWorkflow({
     name: "odd",
     version: 1,
@@ -204,7 +135,7 @@ test("W9 a workflow may sleep until a moment that is no date only by failing", a
   expect((await acme.get({ executionId })).status).toBe("failed");
 });
 
-test("W11 what a workflow calls sensitive stands in no audit trail, event or log", async () => {
+test("what a workflow calls sensitive stands in no audit trail, event or log", async () => {
   const secret = defineWorkflow({
     name: "secret",
     version: 1,
@@ -224,7 +155,9 @@ test("W11 what a workflow calls sensitive stands in no audit trail, event or log
   await app.settled();
   expect(await own.get({ executionId })).toMatchObject({ status: "completed" });
   const { items } = await audit.list({ limit: 100 });
-  expect(JSON.stringify((await store.events("acme", { contexts: ["workflows"], limit: 100 })).items)).not.toContain("HUNTER");
+  expect(JSON.stringify((await store.events("acme", { contexts: ["workflows"], limit: 100 })).items)).not.toContain(
+    "HUNTER",
+  );
   expect(items.map(({ operation }) => operation)).toContain("workflows.start");
   expect(items.filter((item) => JSON.stringify(item).includes("HUNTER")).map(({ operation }) => operation)).toEqual([]);
 });

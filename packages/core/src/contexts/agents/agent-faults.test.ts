@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { z } from "zod";
 import { inMemory } from "../../in-memory/index.ts";
 import { AggregateRoot, defineAggregate } from "../../kernel/aggregate.ts";
@@ -122,8 +122,7 @@ const asks = (...calls: [string, Record<string, string>][]): ScriptedTurn => ({
 });
 const run = { agent: "sales-assistant", input: "Merge the duplicates of Bo." } as const;
 
-
-test("A1 what model calls cost whose answers could not be used counts against the budget", async () => {
+test("what model calls cost whose answers could not be used counts against the budget", async () => {
   const agent = assistant({ tools: [], output: z.strictObject({ score: z.number() }) });
   const bad = Array.from({ length: 8 }, () => ({ text: "no JSON", usage }) satisfies ScriptedTurn);
   const { app, acme, clock, model } = await started(bad, { agents: [agent] });
@@ -142,7 +141,7 @@ test("A1 what model calls cost whose answers could not be used counts against th
   });
 });
 
-test("A2 a model that does not say what it used does not work for nothing", async () => {
+test("a model that does not say what it used does not work for nothing", async () => {
   const { app, acme } = await started([{ text: "Done.", usage: {} as never }]);
   await acme.agents.setBudget({ budget: "tenant", tokens: 100_000 });
   await acme.agents.run(run);
@@ -151,11 +150,11 @@ test("A2 a model that does not say what it used does not work for nothing", asyn
   expect(spent.tokens).toBeGreaterThan(0);
 });
 
-test("A3 many runs at once under one budget all come to their ends", async () => {
+test("many runs at once under one budget all come to their ends", async () => {
   const count = 40;
   const { app, acme, clock } = await started(Array.from({ length: count }, () => ({ text: "Done.", usage })));
   await acme.agents.setBudget({ budget: "tenant", tokens: 100_000_000 });
-  const runs: string[] = [];
+  const runs: `run_${string}`[] = [];
   for (let i = 0; i < count; i += 1) runs.push((await acme.agents.run(run)).runId);
   for (let i = 0; i < 10; i += 1) {
     await app.settled();
@@ -170,7 +169,7 @@ test("A3 many runs at once under one budget all come to their ends", async () =>
   }).toEqual({ failed: 0, spent: count * 110, reserved: 0 });
 }, 60_000);
 
-test("A4 a run whose model call was canceled is charged what it had kept, or what it used", async () => {
+test("a run whose model call was canceled is charged what it had kept, or what it used", async () => {
   const { app, acme, clock } = await started([{ text: "Late.", usage, delayMs: 60_000 } as never]);
   await acme.agents.setBudget({ budget: "tenant", tokens: 100_000 });
   const { runId } = await acme.agents.run(run);
@@ -186,7 +185,7 @@ test("A4 a run whose model call was canceled is charged what it had kept, or wha
   expect({ status, reserved: reserved.tokens }).toEqual({ status: "canceled", reserved: 0 });
 });
 
-test("A5 a run of an agent that the host does not have any more ends, and keeps nothing", async () => {
+test("a run of an agent that the host does not have any more ends, and keeps nothing", async () => {
   const first = await started([asks(["shop_merge", { from: "bo-2" }])]);
   await first.acme.agents.setBudget({ budget: "tenant", tokens: 100_000 });
   const { runId } = await first.acme.agents.run(run);
@@ -207,7 +206,7 @@ test("A5 a run of an agent that the host does not have any more ends, and keeps 
   }).toEqual({ status: "failed", reserved: 0 });
 });
 
-test("A6 what a tool is called with, and what is said, stands in no event, no audit trail and no log", async () => {
+test("what a tool is called with, and what is said, stands in no event, no audit trail and no log", async () => {
   const { app, acme, store } = await started([
     asks(["shop_merge", { from: "bo-SECRET" }]),
     { text: "The SECRET is out.", usage },
@@ -222,11 +221,13 @@ test("A6 what a tool is called with, and what is said, stands in no event, no au
   expect(trail.items.length).toBeGreaterThan(0);
   expect(JSON.stringify(events)).not.toContain("SECRET");
   // The shop itself does not call its input sensitive.
-  const leaks = trail.items.filter((item) => JSON.stringify(item).includes("SECRET") && item.operation !== "shop.merge");
+  const leaks = trail.items.filter(
+    (item) => JSON.stringify(item).includes("SECRET") && item.operation !== "shop.merge",
+  );
   expect(leaks).toEqual([]);
 });
 
-test("A7 a run that is canceled with one of its approvals decided leaves no message that cannot be delivered", async () => {
+test("a run that is canceled with one of its approvals decided leaves no message that cannot be delivered", async () => {
   const { app, acme, store, clock } = await started([
     asks(["shop_merge", { from: "bo-2" }], ["shop_merge", { from: "bo-3" }]),
   ]);
