@@ -38,7 +38,12 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
     const seen = new Map<string, Json[]>([
       ["provider", ["crm"]],
       ["action", ["listContacts", "createContact"]],
-      ["input", [{}, { name: "Ann" }, { limit: 3 }]],
+      ["input", [{}, { name: "Ann" }, { limit: 3 }, "Ring the bell.", "And again."]],
+      ["workflow", ["waiting", "failing"]],
+      ["signal", ["paid"]],
+      ["recurrence", [{ everyMs: 86_400_000 }, { cron: "0 9 * * *" }]],
+      ["agent", Array.from({ length: 60 }, (_, n) => `ringer-${n}`)],
+      ["budget", Array.from({ length: 5 }, (_, n) => `agent.ringer-${n}`)],
       ["roles", [[], ["owner"]]],
       ["permissions", [["audit:read"], ["connectors:*", "identity:read"]]],
       ["limitedTo", [["audit:read"], ["*"]]],
@@ -63,6 +68,10 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
     for (let seed = SEED; begun < REQUESTS; seed += 1) {
       seen.set("connectorId", [...(seen.get("connectorId") ?? []).slice(-10), ...(await serving.connectors())]);
       seen.set("approvalId", [...(seen.get("approvalId") ?? []).slice(-8), ...(await serving.approvals())]);
+      seen.set("executionId", [...(seen.get("executionId") ?? []).slice(-10), ...(await serving.executions())]);
+      seen.set("runId", [...(seen.get("runId") ?? []).slice(-10), ...(await serving.runs())]);
+      // One that a secret can have, often enough to be asked for again.
+      seen.set("name", [...(seen.get("name") ?? []).slice(-12), "smtp", "smtp", "smtp"]);
       seen.set("key", [...(await serving.scheduled())]);
       const inOrder = operations.flatMap((operation) =>
         fc.sample(requestsOf(operation, seen), { numRuns: round, seed }),

@@ -12,7 +12,17 @@ export async function createOurOutbox(setting: RelaySetting): Promise<void> {
   const { database, events, subjects } = setting;
   const pool = new Pool({ connectionString: database.url, max: 1 });
   const store = postgres({ pool, rolePrefix: database.name });
-  const names = ["identity", "secrets", "connectors", "approvals", "audit", "projections", "delivery"];
+  const names = [
+    "identity",
+    "secrets",
+    "connectors",
+    "approvals",
+    "audit",
+    "projections",
+    "delivery",
+    "workflows",
+    "agents",
+  ];
   await store.migrate([
     ...names.map((name) => ({ name, aggregates: [] })),
     { name: countersContext.contract.name, aggregates: [{ type: "counter", index: ["note"] }] },

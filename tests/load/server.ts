@@ -6,17 +6,23 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { pglite, postgres } from "@armature/adapter-postgres";
 import {
+  activity,
   apiKey,
   basic,
   clientCredentials,
   command,
   connectorAction,
   createArmature,
+  defineAgent,
   defineConnector,
   defineContext,
   defineContract,
+  defineWorkflow,
   identity,
+  type LanguageModel,
   type Logger,
+  NotFound,
+  operationTool,
   ServiceAccountCreated,
   systemClock,
 } from "@armature/core";
@@ -25,12 +31,16 @@ import { startServer } from "@armature/server-express";
 import { Pool } from "pg";
 import { z } from "zod";
 
-export type Ask = { readonly ask: "key" | "connectors" | "approvals" | "scheduled" | "memory" | "close" };
+export type Ask = {
+  readonly ask: "key" | "connectors" | "approvals" | "executions" | "runs" | "scheduled" | "memory" | "close";
+};
 export type Told =
   | { readonly told: "ready"; readonly origin: string }
   | { readonly told: "key"; readonly key: string; readonly account: string }
   | { readonly told: "connectors"; readonly ids: readonly string[] }
   | { readonly told: "approvals"; readonly ids: readonly string[] }
+  | { readonly told: "executions"; readonly ids: readonly string[] }
+  | { readonly told: "runs"; readonly ids: readonly string[] }
   | { readonly told: "scheduled"; readonly keys: readonly string[] }
   | { readonly told: "memory"; readonly heapUsed: number; readonly rss: number; readonly waiting: number }
   | { readonly told: "closed"; readonly begun: number; readonly answered: number; readonly cut: number }
@@ -105,6 +115,59 @@ const crm = defineConnector({
   },
 });
 
+// One that waits until it is told or called off, and one that fails and can be gone on with.
+const named = z.strictObject({ name: z.string().optional() });
+const waiting = defineWorkflow({
+  name: "waiting",
+  version: 1,
+  input: named,
+  signals: { paid: z.json() },
+  activities: { note: activity({ input: named, run: () => undefined }) },
+  run: async (ctx, input) => {
+    await ctx.activity("note", input);
+    await ctx.waitForSignal("paid");
+  },
+});
+const failing = defineWorkflow({
+  name: "failing",
+  version: 1,
+  input: named,
+  run: async () => {
+    throw new NotFound({ type: "way", id: "out" });
+  },
+});
+
+// Calls its tool, and says something when it has. A tenant can retire an agent for good, so there are many.
+const playing = (delayMs: number): LanguageModel => ({
+  specificationVersion: "v3",
+  provider: "played",
+  modelId: `after-${delayMs}`,
+  doGenerate: async ({ prompt, tools = [] }: { prompt: readonly { role: string }[]; tools?: readonly unknown[] }) => {
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    const calls = tools.length > 0 && prompt.at(-1)!.role !== "tool";
+    const call = { type: "tool-call", toolCallId: "call", toolName: "bells_ringLater", input: "{}" };
+    return {
+      content: [calls ? call : { type: "text", text: "It rings." }],
+      finishReason: { unified: calls ? "tool-calls" : "stop", raw: "" },
+      usage: { inputTokens: { total: 10 }, outputTokens: { total: 5 } },
+      warnings: [],
+    };
+  },
+  doStream: async () => {
+    throw new Error("nothing is streamed here");
+  },
+});
+const ringer = (id: string, model: string) =>
+  defineAgent({
+    id,
+    summary: "Rings.",
+    instructions: "Ring the bell.",
+    tools: [operationTool(bells, "ringLater")],
+    models: [model],
+    approvalFrom: "never",
+  });
+const agents = [ringer("keeper", "slow"), ...Array.from({ length: 60 }, (_, n) => ringer(`ringer-${n}`, "quick"))];
+
 const PARKED = "An event is parked until somebody looks at it";
 // Whatever is an error of ours fails the test.
 const logger: Logger = {
@@ -124,6 +187,9 @@ const app = await createArmature({
   keyEncryptionKey: Buffer.alloc(32, 7).toString("base64"),
   connectors: [crm],
   contexts: [bellsContext],
+  workflows: [waiting, failing],
+  agents,
+  models: { quick: playing(0), slow: playing(4_000) },
   allowedOrigins: [providerOrigin],
   relay: { maxAttempts: 1 },
   logger,
@@ -134,6 +200,8 @@ await app.migrate();
 const system = app.as({ tenant, system: "fuzz" }).identity;
 await system.createTenant({ name: "Acme" });
 let accounts = 0;
+const keeper = "keeper";
+await system.createServiceAccount({ serviceAccountId: keeper, name: "Keeper", roles: ["owner"] });
 
 // With everything that a server can have between the wire and a call; the limits are too wide to be reached.
 const wide = { capacity: 1_000_000, refillMs: 1_000 };
@@ -193,6 +261,21 @@ process.on("message", async ({ ask }: Ask) => {
       tell({ told: "approvals", ids: asked.map(({ approvalId }) => approvalId) });
       break;
     }
+    case "executions": {
+      const { workflows } = app.as({ tenant, system: "fuzz" });
+      const begin = (workflow: string) => workflows.start({ workflow, input: {} });
+      const begun = await Promise.all(Array.from({ length: 16 }, (_, n) => begin(n % 2 === 0 ? "waiting" : "failing")));
+      tell({ told: "executions", ids: begun.map(({ executionId }) => executionId) });
+      break;
+    }
+    case "runs": {
+      // Each of them takes eight seconds. A budget that was set may allow none.
+      const { agents: ours } = app.as({ tenant, service: keeper });
+      const run = () => ours.run({ agent: "keeper", input: "Ring." }).catch(() => undefined);
+      const begun = await Promise.all(Array.from({ length: 8 }, run));
+      tell({ told: "runs", ids: begun.flatMap((each) => (each === undefined ? [] : [each.runId])) });
+      break;
+    }
     case "scheduled": {
       const { key } = (await app.call("bells.ringLater", {}, { principal: { tenant, system: "fuzz" } })) as {
         readonly key: string;
@@ -205,7 +288,10 @@ process.on("message", async ({ ask }: Ask) => {
       collect();
       const { heapUsed, rss } = process.memoryUsage();
       let waiting = 0;
-      for (const context of ["identity", "connectors", "secrets", "approvals", "audit", "delivery", "bells"])
+      for (const context of [
+        ...["identity", "connectors", "secrets", "approvals", "audit", "delivery", "workflows", "agents"],
+        "bells",
+      ])
         waiting += await store.outbox.size(context);
       tell({ told: "memory", heapUsed, rss, waiting });
       break;

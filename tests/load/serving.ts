@@ -53,6 +53,16 @@ export class Serving {
     return (await this.#ask("approvals")).ids;
   }
 
+  /** Ids of executions that have just been started: half of them wait, the others fail. */
+  async executions(): Promise<readonly string[]> {
+    return (await this.#ask("executions")).ids;
+  }
+
+  /** Ids of agents' runs that have just been started, and take some seconds. */
+  async runs(): Promise<readonly string[]> {
+    return (await this.#ask("runs")).ids;
+  }
+
   /** Keys of commands of the context "bells" that have just been scheduled. */
   async scheduled(): Promise<readonly string[]> {
     return (await this.#ask("scheduled")).keys;

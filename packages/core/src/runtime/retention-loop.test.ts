@@ -145,7 +145,17 @@ test("it is done by default where there is a relay, and nowhere that it is switc
     await app.close();
     return looks;
   };
-  const all = ["approvals", "audit", "connectors", "delivery", "identity", "projections", "secrets"];
+  const all = [
+    "agents",
+    "approvals",
+    "audit",
+    "connectors",
+    "delivery",
+    "identity",
+    "projections",
+    "secrets",
+    "workflows",
+  ];
   expect((await looksWith({})).sort()).toEqual(all);
   expect((await looksWith({ relay: false, retention: {} })).sort()).toEqual(all);
   expect(await looksWith({ retention: false })).toEqual([]);
