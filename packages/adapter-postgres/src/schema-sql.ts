@@ -174,7 +174,7 @@ const ownerGrants: Partial<Record<Table, string>> = {
   executions: "SELECT, INSERT, UPDATE",
   execution_inputs: "INSERT",
   execution_journal: "SELECT, INSERT, DELETE",
-  execution_signals: "INSERT",
+  execution_signals: "SELECT, INSERT, DELETE",
 };
 const relayGrants: Partial<Record<Table | RelayTable, string>> = {
   relay_members: "SELECT, INSERT, UPDATE, DELETE",

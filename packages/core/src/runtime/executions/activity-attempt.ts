@@ -99,7 +99,9 @@ function contextOf(
     return { idempotencyKey: `${key}/${calls}`, signal };
   };
   return {
-    ...{ principal, tenant, executionId: id, idempotencyKey: key, attempt: number, signal, progress, heartbeat },
+    ...{ principal, tenant, executionId: id, attempt: number, signal, progress, heartbeat },
+    // An outside system knows nothing of tenants.
+    idempotencyKey: `${tenant}/${key}`,
     now: toInstant(clock.now()),
     log: {
       debug: (message, more) => logger.debug(message, { ...fields, ...more }),

@@ -358,7 +358,7 @@ test("what failed and was answered for cannot be retried; after a retry a call h
   await other.acme.again({ id: "p1" });
   await other.app.settled();
   expect(await other.acme.look({ id: "p1" })).toMatchObject({ status: "completed" });
-  expect(keys).toEqual(["trials/p1/0", "trials/p1/0/r1"]);
+  expect(keys).toEqual(["acme/trials/p1/0", "acme/trials/p1/0/r1"]);
 });
 
 test("a signal that comes while it is let go is not slept over", async () => {
