@@ -23,7 +23,6 @@ const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
     "OperationInput",
     "OperationOutput",
     "OutputOf",
-    "Priced",
     "Reach",
     "Sendable",
     "SignalOf",

@@ -30,6 +30,7 @@ export {
   type RunInput,
   type RunUsage,
 } from "./contexts/agents/contract.ts";
+export { type Guardrail, onlyAfterUntrusted, pseudonymized, type Sensitive } from "./contexts/agents/guardrail.ts";
 export {
   type Cost,
   costOf,
@@ -183,9 +184,11 @@ export {
 export {
   type ActivityOptions,
   activity,
+  type CallToApprove,
   defineWorkflow,
   operationActivity,
   type Undo,
+  type Verdict,
   type Workflow,
   type WorkflowActivity,
   type WorkflowContext,

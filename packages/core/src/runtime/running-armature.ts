@@ -13,8 +13,8 @@ import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } 
 import type { BackgroundWork } from "./background-work.ts";
 import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
-import { ExecutionWorker } from "./executions/execution-worker.ts";
-import { workerSettings } from "./executions/worker-settings.ts";
+import type { ExecutionWorker } from "./executions/execution-worker.ts";
+import { executionWorkers } from "./executions/execution-workers.ts";
 import type { Calls } from "./handler-context.ts";
 import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
 import { LeasedLoop } from "./leased-loop.ts";
@@ -96,7 +96,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
           pollMs: settings.pollMs,
           fired: (context) => nudgeRelays([context]),
         });
-  const workers = workersOf(parts);
+  const workers = executionWorkers(options.executions, parts);
   const loops: readonly (TimerLoop | Relay | LeasedLoop | ExecutionWorker)[] = [
     ...workers.values(),
     ...(timers === undefined ? [] : [timers]),
@@ -241,24 +241,6 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     [Symbol.asyncDispose]: () => app.close(),
   };
   return app;
-}
-
-/** Workers by context, for those that have durable executions. */
-function workersOf({ options, ports, pipeline, contexts }: Parts): ReadonlyMap<string, ExecutionWorker> {
-  if (options.executions === false) return new Map();
-  const commands = new Set(
-    contexts.flatMap(({ contract }) =>
-      Object.entries(contract.operations).flatMap(([name, { kind }]) =>
-        kind === "command" ? [`${contract.name}.${name}`] : [],
-      ),
-    ),
-  );
-  const settings = workerSettings(options.executions ?? {}, (operation) => commands.has(operation));
-  return new Map(
-    contexts
-      .filter(({ executions }) => executions.length > 0)
-      .map((context) => [context.contract.name, new ExecutionWorker(context, ports, pipeline, settings)]),
-  );
 }
 
 // They share what may go on at the same time.

@@ -1,4 +1,5 @@
 import type { Schema } from "../../kernel/schema.ts";
+import type { Guardrail } from "./guardrail.ts";
 import type { Tool, ToolRisk } from "./tool.ts";
 
 /** What a run may use up before it is stopped. */
@@ -35,6 +36,8 @@ export interface AgentDefinition {
   readonly approvalFrom: Exclude<ToolRisk, "read"> | "never";
   /** The shape of its answer; without it the answer is text. */
   readonly output: Schema | undefined;
+  /** What stands between it and its model. */
+  readonly guardrails: readonly Guardrail[];
 }
 
 const ID = /^[a-z][a-z0-9-]{0,62}$/;
@@ -62,6 +65,8 @@ export function defineAgent(options: {
   /** From which risk on a person has to approve a tool call: `write` when absent. */
   readonly approvalFrom?: AgentDefinition["approvalFrom"];
   readonly output?: Schema;
+  /** What stands between it and its model, in this order before a call and in reverse after it. */
+  readonly guardrails?: readonly Guardrail[];
 }): AgentDefinition {
   const { id, version = 1, models = ["default"], limits = {} } = options;
   const tools = (options.tools ?? []).flat() as readonly Tool[];
@@ -82,6 +87,7 @@ export function defineAgent(options: {
     limits: { steps: 20, tokens: 200_000, outputTokens: 4_096, parallelTools: 4, toolTimeoutMs: 60_000, ...limits },
     approvalFrom: options.approvalFrom ?? "write",
     output: options.output,
+    guardrails: options.guardrails ?? [],
   });
 }
 

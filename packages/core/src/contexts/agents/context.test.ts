@@ -20,6 +20,7 @@ import {
   NoAgentFits,
   NobodyToActFor,
 } from "./contract.ts";
+import { onlyAfterUntrusted, pseudonymized } from "./guardrail.ts";
 import { operationTool } from "./tool.ts";
 
 const Merged = defineEvent("shop.merged", { version: 1, data: z.strictObject({ from: z.string() }) });
@@ -422,4 +423,34 @@ test("a run is followed from its first message to its end, and from a cursor on"
   const rest = [];
   for await (const each of acme.agents.follow({ runId }, { after: all[2]!.cursor })) rest.push(each.item.type);
   expect(rest).toEqual(["message", "status"]);
+});
+
+test("a model reads names in place of addresses, and what it is not offered is refused", async () => {
+  const { app, acme, model, merged } = await started(
+    [
+      asks(["shop_find", { name: "[email-1]" }]),
+      asks(["shop_merge", { from: "bo" }]),
+      { text: "It is about [email-1].", usage },
+    ],
+    {
+      agents: [
+        assistant({
+          approvalFrom: "never",
+          guardrails: [pseudonymized(), onlyAfterUntrusted({ untrusted: ["shop_find"], allowed: ["shop_find"] })],
+        }),
+      ],
+    },
+  );
+  const { runId, conversationId } = await acme.agents.run({ ...run, input: "Look for bo@shop.example." });
+  await app.settled();
+  expect(JSON.stringify(model.calls.map(({ prompt }) => prompt))).not.toContain("@shop");
+  expect(model.calls.map(({ tools: offered }) => offered)).toEqual([
+    ["shop_find", "shop_merge"],
+    ["shop_find"],
+    ["shop_find"],
+  ]);
+  expect(await merged()).toEqual([]);
+  expect(await acme.agents.get({ runId })).toMatchObject({ status: "completed", text: "It is about bo@shop.example." });
+  const { items } = await acme.agents.messages({ conversationId });
+  expect(JSON.stringify(items[1]!.content)).toContain('"arguments":{"name":"bo@shop.example"}');
 });

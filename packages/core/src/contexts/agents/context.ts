@@ -174,7 +174,7 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         const messages = transcriptOf(await messagesOf(ctx, conversationId), runId);
         return { agent, version: agentVersion, messages: messages as never, connections };
       },
-      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency }, ctx) => {
+      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
         const agent = registry.find(run.state.agent, run.state.agentVersion);
         const calls = content.flatMap((part) =>
@@ -188,7 +188,8 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         await settle(ctx, agent.id, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
         const decisions: ToolDecision[] = [];
         for (const call of calls) {
-          const tool = toolOf(agent, call.name);
+          // What its guardrails did not offer it does not have.
+          const tool = offered.includes(call.name) ? toolOf(agent, call.name) : undefined;
           if (call.type === "invalid-tool-call" || tool === undefined) {
             const reason = call.type === "invalid-tool-call" ? call.reason : `There is no tool "${call.name}".`;
             decisions.push({ type: "refused", callId: call.id, reason });

@@ -368,6 +368,7 @@ const contract = defineContract(
         model: z.string(),
         nanos: z.int().optional(),
         currency: z.string().optional(),
+        offered: z.array(z.string()),
       }),
       output: z.object({ decisions: z.array(toolDecision) }),
       permission: "internal",

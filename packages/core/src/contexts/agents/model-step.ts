@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { assistantPart, type ModelMessage } from "../../kernel/model-messages.ts";
+import { type AssistantPart, assistantPart, type ModelMessage } from "../../kernel/model-messages.ts";
 import { type ModelUsage, modelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
+import { type Guarded, guarded } from "./guardrail.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
 import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
 import { nameOf } from "./model-prompt.ts";
@@ -18,6 +19,8 @@ export const modelStep = z.strictObject({
   nanos: z.int().optional(),
   currency: z.string().optional(),
   /** What does not fit its shape after the repair: it has cost something all the same. */
+  /** Names of the tools that it could call. */
+  offered: z.array(z.string()),
   misfits: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
 });
 export type ModelStep = z.infer<typeof modelStep>;
@@ -35,7 +38,13 @@ export async function askModel(
   signal: AbortSignal,
 ): Promise<ModelStep> {
   const { output: schema, models } = agent;
-  const request = requestOf(agent, messages);
+  const { messages: read, tools, answer } = guarded(agent.guardrails, messages, agent.tools);
+  const request = requestOf(agent, read, tools);
+  const offered = tools.map(({ name }) => name);
+  const stepOf = (calls: readonly ModelCall[], output: Json | undefined) => ({
+    ...summary(calls, output, answer),
+    offered,
+  });
   const ask = (added: readonly ModelMessage[]) => {
     if (schema === undefined) return client.call(request, { models, signal });
     const described = outputSchema(schema);
@@ -44,17 +53,25 @@ export async function askModel(
   };
   const first = await ask([]);
   if (schema === undefined || first.turn.toolCalls.length > 0) return stepOf([first], undefined);
-  const read = readOutput(schema, first.turn);
-  if (read.ok) return stepOf([first], read.value as Json);
-  const second = await ask(repair(first.turn, read.issues));
-  const again = readOutput(schema, second.turn);
+  // Its shape is checked as it will be kept.
+  const restored = ({ text, structuredText }: ModelCall["turn"]) =>
+    textOf(answer([{ type: "text", text: structuredText ?? text }]));
+  const once = readOutput(schema, { text: restored(first.turn) });
+  if (once.ok) return stepOf([first], once.value as Json);
+  const second = await ask(repair(first.turn, once.issues));
+  const again = readOutput(schema, { text: restored(second.turn) });
   if (!again.ok) return { ...stepOf([first, second], undefined), misfits: [...again.issues] };
   return stepOf([first, second], again.value as Json);
 }
 
 /** The last answer, at the cost of all of them. */
-function stepOf(calls: readonly ModelCall[], output: Json | undefined): ModelStep {
+function summary(
+  calls: readonly ModelCall[],
+  output: Json | undefined,
+  answer: Guarded["answer"],
+): Omit<ModelStep, "offered"> {
   const { turn, model } = calls.at(-1)!;
+  const content = answer(turn.content);
   const costs = calls.map(({ cost }) => cost);
   const nanos = costs.reduce<number | undefined>(
     (sum, cost) => (sum === undefined || !cost.known ? undefined : sum + cost.nanos),
@@ -62,13 +79,17 @@ function stepOf(calls: readonly ModelCall[], output: Json | undefined): ModelSte
   );
   const currency = costs.flatMap((cost) => (cost.known ? [cost.currency] : []))[0];
   return {
-    content: turn.content,
-    text: turn.text,
+    content: [...content],
+    text: textOf(content),
     ...(output === undefined ? {} : { output: output as never }),
     usage: calls.map(({ turn: { usage } }) => usage).reduce(sum),
     model: nameOf(model),
     ...(nanos === undefined ? {} : { nanos, currency }),
   };
+}
+
+function textOf(content: readonly AssistantPart[]): string {
+  return content.map((part) => (part.type === "text" ? part.text : "")).join("");
 }
 
 function sum(some: ModelUsage, more: ModelUsage): ModelUsage {

@@ -2,6 +2,7 @@ import type { ModelMessage, ModelTool } from "../../kernel/model-messages.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import type { MessageState } from "./conversation.ts";
 import type { ModelRequest } from "./model-prompt.ts";
+import type { Tool } from "./tool.ts";
 
 type Stored = Pick<MessageState, "runId" | "role" | "content">;
 
@@ -28,8 +29,12 @@ function isAnswered(messages: readonly Stored[], at: number): boolean {
 }
 
 /** What an agent's model is asked. */
-export function requestOf(agent: AgentDefinition, messages: readonly ModelMessage[]): ModelRequest {
-  const tools: ModelTool[] = agent.tools.map(({ name, description, inputSchema }) => ({
+export function requestOf(
+  agent: AgentDefinition,
+  messages: readonly ModelMessage[],
+  offered: readonly Tool[] = agent.tools,
+): ModelRequest {
+  const tools: ModelTool[] = offered.map(({ name, description, inputSchema }) => ({
     ...{ name, description },
     inputSchema: inputSchema as ModelTool["inputSchema"],
   }));
