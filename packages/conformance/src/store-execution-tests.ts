@@ -26,7 +26,7 @@ export function registerExecutionTests(register: RegisterTest, store: () => Stor
       ...{ length: 0, held: false, attempts: {} },
     });
     expect(await take(worker(), name)).toEqual({
-      executions: [{ ...begun, tenant, fence: 1, takes: 1, journal: [], attempts: {}, signals: [] }],
+      executions: [{ ...begun, tenant, fence: 1, takes: 1, retries: 0, journal: [], attempts: {}, signals: [] }],
       signaled: [],
       nextAt: undefined,
     });
@@ -256,18 +256,26 @@ export function registerExecutionTests(register: RegisterTest, store: () => Stor
     await store().executions.leave(ALPHA, "nobody");
   });
 
-  test("how often one was taken is counted until something is written of it", async () => {
+  test("how often one was taken is counted until something has happened to it, or it has waited", async () => {
     const [tenant, name] = [fresh("t"), definition()];
     await start(tenant, name);
     const takes: number[] = [];
-    for (const writes of [false, false, true, false]) {
+    const known = { "0": { name: "a", attempts: 1, nextAt: 1 } };
+    for (const more of [
+      undefined,
+      { attempts: known },
+      { entries: [entry(0)] },
+      { length: 1, ...waiting(1) },
+      undefined,
+    ]) {
       const mine = worker();
       const taken = await takeOne(mine, name);
       takes.push(taken.takes);
-      if (writes) await write(writeOf(taken, { attempts: {} }));
+      if (more !== undefined) await write(writeOf(taken, more));
       await store().executions.leave(ALPHA, mine);
     }
-    expect(takes).toEqual([1, 2, 3, 1]);
+    // What is known of attempts is no progress.
+    expect(takes).toEqual([1, 2, 3, 1, 1]);
   });
 
   test("a worker hears of signals to what it holds, whatever it asks for", async () => {

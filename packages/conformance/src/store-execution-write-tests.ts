@@ -195,6 +195,20 @@ export function registerExecutionWriteTests(
     expect(await view(tenant, it.id)).toMatchObject({ status: "completed" });
   });
 
+  test("a retry counts, and forgets that the execution was asked to end; other signals stay in their order", async () => {
+    const { tenant, name, mine, it } = await taken();
+    for (const each of ["first", "$cancel", "last"]) await signal(tenant, it.id, { name: each, payload: null });
+    await write(writeOf(it, { entries: [entry(0)], ...failed(0) }));
+    await commit(tenant, [{ step: "retry", id: it.id, at: 1 }]);
+    await signal(tenant, it.id, { name: "new", payload: null });
+    const again = await takeOne(mine, name);
+    expect(again).toMatchObject({ retries: 1, journal: [] });
+    expect(again.signals.map((each) => each.name)).toEqual(["first", "last", "new"]);
+    // It has seen all of them: nothing wakes it.
+    await write(writeOf(again, { length: 0, ...waiting(undefined, 3) }));
+    expect((await take(mine, name)).executions).toEqual([]);
+  });
+
   test("one that cannot be gone on with, or has not failed, is left alone by a retry", async () => {
     const error = { code: "execution.canceled", kind: "conflict", message: "m", details: { reason: "r" } } as const;
     for (const end of [failed(), completed(), ended({ status: "canceled", error, retryFrom: 0 }), {}]) {
