@@ -79,8 +79,7 @@ test.each([
       },
     });
     const store = await place.open();
-    await store.migrate([{ name: "trials", aggregates: [] }]);
-    let doubts = 0;
+      let doubts = 0;
     const quiet = () => undefined;
     const logger = {
       ...{ debug: quiet, info: quiet, error: quiet },
@@ -89,6 +88,7 @@ test.each([
       },
     };
     const app = await createArmature({ store, logger, authorizer: () => true, contexts: [context], keyEncryptionKey });
+  await app.migrate();
     try {
       const acme = app.as({ tenant: "acme", user: "ann" }).trials;
       const other = app.as({ tenant: "other", user: "bob" }).trials;
@@ -96,7 +96,7 @@ test.each([
         acme.begin({ id: "o1", definition: "odd" }),
         ...Array.from({ length: 20 }, (_, i) => other.begin({ id: `f${i}`, definition: "fine" })),
       ]);
-      await new Promise((resolve) => setTimeout(resolve, 6_000));
+      await app.settled();
       const { status } = await acme.look({ id: "o1" });
       expect({ sent, innocent, doubts, status }).toEqual({
         ...{ sent: does === "send" ? 1 : 0, innocent: 20, doubts: 0 },
@@ -133,16 +133,14 @@ test("what a host's transaction begins is gone on with as soon as it is committe
   });
   try {
     await app.migrate();
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await app.settled();
     const acme = app.as({ tenant: "acme", user: "ann" });
     const client = await database.pool.connect();
     await client.query("BEGIN");
     await acme.within(client, (own) => own.trials.begin({ id: "q1", definition: "quick" }));
     await client.query("COMMIT");
     client.release();
-    for (let i = 0; i < 60 && (await acme.trials.look({ id: "q1" })).status !== "completed"; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    expect((await acme.trials.look({ id: "q1" })).status).toBe("completed");
+    await expect.poll(async () => (await acme.trials.look({ id: "q1" })).status, { timeout: 10_000 }).toBe("completed");
   } finally {
     await app.close();
     await dropAll([database]);
@@ -155,12 +153,16 @@ test("what one process begins, or signals, another goes on with at once", async 
   await first.migrate();
   const second = await createArmature({ ...base, store: await place.open(), executions: rarely, relay: false });
   try {
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await second.settled();
     const acme = first.as({ tenant: "acme", user: "ann" });
-    await acme.trials.begin({ id: "q1", definition: "quick" });
-    for (let i = 0; i < 60 && (await acme.trials.look({ id: "q1" })).status !== "completed"; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    expect((await acme.trials.look({ id: "q1" })).status).toBe("completed");
+    let begun = 0;
+    // Until it listens, nobody is told.
+    const begin = async () => {
+      begun += 1;
+      await acme.trials.begin({ id: `q${begun}`, definition: "quick" });
+      return (await acme.trials.look({ id: "q1" })).status;
+    };
+    await expect.poll(begin, { timeout: 10_000 }).toBe("completed");
   } finally {
     await Promise.all([first.close(), second.close()]);
     await place.close();
@@ -214,9 +216,9 @@ test.each([["an activity"], ["a joined command"]])(
       const acme = app.as({ tenant: "acme", user: "ann" }).trials;
       const other = app.as({ tenant: "other", user: "bob" }).trials;
       await acme.begin({ id: "b1", definition: "busy" });
-      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      await app.settled();
       await other.begin({ id: "q1", definition: "quick" });
-      await new Promise((resolve) => setTimeout(resolve, 8_000));
+      await app.settled();
       const { status } = await other.look({ id: "q1" });
       expect({ innocent: status, tried }).toEqual({ innocent: "completed", tried: 1 });
     } finally {

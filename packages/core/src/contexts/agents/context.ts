@@ -254,6 +254,8 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         on(event, { consumer: `agents.${event.type.replace(".", "-")}` }, async ({ data }, ctx) => {
           if (data.subject.type !== SUBJECT) return;
           const { approvalId, subject } = data;
+          // Others may ask for approvals under this name too.
+          if ((await ctx.tryLoad(AgentRun, subject.id)) === undefined) return;
           const decided = await ctx.use(approvals).get({ approvalId });
           const { status, editedArguments, reason } = decided;
           ctx.executions.signal(subject.id, `approval.${approvalId}`, {

@@ -70,6 +70,8 @@ export function workflowsContext(definitions: readonly Workflow[]) {
         on(event, { consumer: `workflows.${event.type.replace(".", "-")}` }, async ({ data }, ctx) => {
           if (data.subject.type !== SUBJECT) return;
           const { approvalId, subject } = data;
+          // Others may ask for approvals under this name too.
+          if ((await ctx.tryLoad(WorkflowExecution, subject.id)) === undefined) return;
           const { status, editedArguments, reason } = await ctx.use(approvals).get({ approvalId });
           ctx.executions.signal(subject.id, approvalSignal(approvalId), {
             status,
