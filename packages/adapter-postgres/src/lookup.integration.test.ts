@@ -218,7 +218,7 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
       });
   });
 
-  it("entries leave a long outbox one by one, though that was planned while there were none", async () => {
+  it("entries leave a long outbox by their keys", async () => {
     const removed = "SELECT orders.outbox_settle('[[7,0]]', $1, $2, $1, $2)";
     const named = Array.from({ length: 100 }, (_, index) => 30_000 + 20 * index);
     const values = [named, named.map(() => 7)];

@@ -84,9 +84,7 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
       run: async ({ input, conversationId, runId, connections = {}, ...asked }, ctx) => {
         const agent = await registry.route(
           asked,
-          async (id) =>
-            (await ctx.tryLoad(Agent, id))?.state.status !== "paused" &&
-            (await ctx.tryLoad(Agent, id))?.state.status !== "retired",
+          async (id) => ((await ctx.tryLoad(Agent, id))?.state.status ?? "active") === "active",
         );
         const { actor } = ctx.principal;
         const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;

@@ -1,5 +1,6 @@
-import { ArmatureError, type ErrorKind, IdempotencyInProgress, VersionConflict } from "../../kernel/errors.ts";
+import { ArmatureError } from "../../kernel/errors.ts";
 import type { RetryPolicy } from "../../kernel/execution.ts";
+import { isDefinite, isPassing } from "../idempotency.ts";
 
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 1_000;
@@ -7,20 +8,6 @@ const FACTOR = 2;
 const LONGEST_WAIT_MS = 60_000;
 /** Whatever somebody outside says. */
 const LONGEST_ASKED_MS = 86_400_000;
-
-/** Another attempt would meet the same. */
-const DEFINITE: ReadonlySet<ErrorKind> = new Set([
-  "invalid",
-  "unauthenticated",
-  "forbidden",
-  "not-found",
-  "conflict",
-  "precondition",
-  "unknown-outcome",
-]);
-
-/** Somebody else was quicker, or is still at it. */
-const PASSING: ReadonlySet<string> = new Set([VersionConflict.code, IdempotencyInProgress.code]);
 
 export function mostAttempts(policy: RetryPolicy = {}): number {
   return policy.attempts ?? ATTEMPTS;
@@ -35,7 +22,7 @@ export function waitBeforeRetry(policy: RetryPolicy = {}, attempts: number, erro
   if (attempts >= mostAttempts(policy)) return undefined;
   if (error instanceof ArmatureError) {
     if (policy.neverOn?.includes(error.code) === true) return undefined;
-    if (DEFINITE.has(error.kind) && !PASSING.has(error.code)) return undefined;
+    if (isDefinite(error) && !isPassing(error)) return undefined;
   }
   const { firstWaitMs = FIRST_WAIT_MS, factor = FACTOR, longestWaitMs = LONGEST_WAIT_MS } = policy;
   const wait = Math.min(longestWaitMs, firstWaitMs * factor ** (attempts - 1));
