@@ -79,7 +79,7 @@ test.each([
       },
     });
     const store = await place.open();
-      let doubts = 0;
+    let doubts = 0;
     const quiet = () => undefined;
     const logger = {
       ...{ debug: quiet, info: quiet, error: quiet },
@@ -88,7 +88,7 @@ test.each([
       },
     };
     const app = await createArmature({ store, logger, authorizer: () => true, contexts: [context], keyEncryptionKey });
-  await app.migrate();
+    await app.migrate();
     try {
       const acme = app.as({ tenant: "acme", user: "ann" }).trials;
       const other = app.as({ tenant: "other", user: "bob" }).trials;
