@@ -1,7 +1,19 @@
 import { z } from "zod";
 
 /** More is better in those per second; less is better in all others. */
-export const units = ["calls/s", "events/s", "requests/s", "µs", "ms", "MB", "%", "×", "reorders"] as const;
+export const units = [
+  "calls/s",
+  "events/s",
+  "requests/s",
+  "workflows/s",
+  "activities/s",
+  "µs",
+  "ms",
+  "MB",
+  "%",
+  "×",
+  "reorders",
+] as const;
 export type Unit = (typeof units)[number];
 
 const subject = z

@@ -7,6 +7,7 @@ import { http } from "./http/http.ts";
 import { imports } from "./import/import.ts";
 import { relay } from "./relay/relay.ts";
 import type { Work } from "./work.ts";
+import { workflow } from "./workflow/workflow.ts";
 
 /** Everything that `pnpm bench` measures, in the order in which it does. */
-export const works: readonly Work[] = [call, command, commit, relay, bus, dispatch, http, imports, growth];
+export const works: readonly Work[] = [call, command, commit, relay, bus, dispatch, workflow, http, imports, growth];
