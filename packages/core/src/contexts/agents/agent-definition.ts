@@ -14,8 +14,10 @@ export interface AgentLimits {
   readonly outputTokens?: number;
   /** Tools that are run at the same time. Default 4. */
   readonly parallelTools?: number;
-  /** For how long one call of a tool is waited for, in milliseconds. Default 60,000. */
+  /** For how long one call of a tool is waited for, in milliseconds. Default 60,000; other agents take the time they need. */
   readonly toolTimeoutMs?: number;
+  /** How deep it may delegate: 1 has other agents work for it, which delegate no further. Default 3. */
+  readonly depth?: number;
 }
 
 /** What an agent is, said once in code. Made by `defineAgent`. */
@@ -84,7 +86,15 @@ export function defineAgent(options: {
     instructions: options.instructions,
     capabilities: options.capabilities ?? [],
     taskTypes: options.taskTypes ?? [],
-    limits: { steps: 20, tokens: 200_000, outputTokens: 4_096, parallelTools: 4, toolTimeoutMs: 60_000, ...limits },
+    limits: {
+      steps: 20,
+      tokens: 200_000,
+      outputTokens: 4_096,
+      parallelTools: 4,
+      toolTimeoutMs: 60_000,
+      depth: 3,
+      ...limits,
+    },
     approvalFrom: options.approvalFrom ?? "write",
     output: options.output,
     guardrails: options.guardrails ?? [],

@@ -12,14 +12,17 @@ import type { AssistantPart, ModelMessage, ToolResultPart } from "../../kernel/m
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 import { connectors } from "../connectors/contract.ts";
 import { type AgentRegistry, toolOf } from "./agent-registry.ts";
+import { AGENT_RUN } from "./begin-run.ts";
 import {
   AgentLimitReached,
   agents,
   ConnectionUnclear,
   connectionsOfRun,
+  HandoffFailed,
   type ToolDecision,
   toolDecision,
 } from "./contract.ts";
+import { delegationSignal } from "./delegation.ts";
 import type { ModelClient } from "./model-client.ts";
 import { askModel, modelStep } from "./model-step.ts";
 
@@ -47,10 +50,11 @@ const toolArguments = z.strictObject({
   connections: connectionsOfRun,
 });
 
-/** The execution that every run is: ask the model, do what it asks for as far as it may, ask again. */
-export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
-
-/** @param model asks the host's models */
+/**
+ * The execution that every run is: ask the model, do what it asks for as far as it may, ask again.
+ *
+ * @param model asks the host's models
+ */
 export function agentRunDefinition(registry: AgentRegistry, model: ModelClient): ExecutionDefinition {
   return {
     ...AGENT_RUN,
@@ -76,6 +80,9 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient):
       "record-step": { operation: "agents.recordStep", system: true },
       "record-results": { operation: "agents.recordResults", system: true },
       resume: { operation: "agents.resume", system: true },
+      // As the agent for its user: what it passes on is what that one may do.
+      delegate: { operation: "agents.delegate" },
+      "hand-over": { operation: "agents.recordResults" },
       tool: {
         retry: { attempts: 4 },
         timeoutMs: 300_000,
@@ -103,11 +110,16 @@ async function loop(ctx: ExecutionContext, run: RunArguments) {
     if (decisions.length === 0) return { text, ...(output === undefined ? {} : { output }) };
     const calls = new Map(answered.content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
     const results = await inParallel(run.parallelTools, decisions, (decision) =>
-      resolve(ctx, run, decision, calls.get(decision.callId)!),
+      resolve(ctx, run, step, decision, calls.get(decision.callId)!),
     );
-    const next = await ctx.activity("record-results", { runId, step, results } as unknown as Json);
-    const { stop } = next as { readonly stop?: string };
+    const handoff = handoffOf(decisions, results);
+    const next = await ctx.activity(handoff === undefined ? "record-results" : "hand-over", {
+      ...{ runId, step, results },
+      ...(handoff === undefined ? {} : { handoff }),
+    } as unknown as Json);
+    const { stop, handedTo } = next as { readonly stop?: string; readonly handedTo?: string };
     if (stop !== undefined) throw new AgentLimitReached({ runId, limit: stop });
+    if (handedTo !== undefined) return answerOf(handedTo, await endOf(ctx, handedTo));
   }
 }
 
@@ -117,10 +129,37 @@ function isCall(part: AssistantPart): part is Call {
   return part.type === "tool-call" || part.type === "invalid-tool-call";
 }
 
+const delegationEnd = z.object({
+  status: z.enum(["completed", "failed", "canceled"]),
+  text: z.string().optional(),
+  output: z.json().optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+});
+type DelegationEnd = z.infer<typeof delegationEnd>;
+
+async function endOf(ctx: ExecutionContext, runId: string): Promise<DelegationEnd> {
+  return delegationEnd.parse(await ctx.waitForSignal(delegationSignal(runId)));
+}
+
+/** The answer of who has taken the conversation over. */
+function answerOf(runId: string, { status, text = "", output, error }: DelegationEnd) {
+  if (status !== "completed") throw new HandoffFailed({ runId, ...(error ?? { code: status, message: "" }) });
+  return { text, ...(output === undefined ? {} : { output }) };
+}
+
+/** The call that hands the conversation over: of several the first one that was not refused. */
+function handoffOf(decisions: readonly ToolDecision[], results: readonly ToolResultPart[]) {
+  for (const [at, decision] of decisions.entries())
+    if (decision.type !== "refused" && decision.delegate?.handoff === true && results[at]!.outcome === "ok")
+      return { callId: decision.callId, agent: decision.delegate.agent };
+  return undefined;
+}
+
 /** Every tool call comes to exactly one result. */
 async function resolve(
   ctx: ExecutionContext,
   run: RunArguments,
+  step: number,
   decision: ToolDecision,
   call: Call,
 ): Promise<ToolResultPart> {
@@ -144,7 +183,15 @@ async function resolve(
     const { stop } = (await ctx.activity("resume", { runId: run.runId })) as { readonly stop?: string };
     if (stop !== undefined) return result("error", `This call was not run: ${stop}`);
   }
+  const { delegate } = decision;
+  if (delegate?.handoff === true) return result("ok", `The conversation goes over to "${delegate.agent}".`);
   try {
+    if (delegate !== undefined) {
+      const asked = { runId: run.runId, step, callId: call.id, agent: delegate.agent, arguments: args };
+      const { runId } = (await ctx.activity("delegate", asked as Json)) as { readonly runId: string };
+      const { status, text = "", output, error } = await endOf(ctx, runId);
+      return status === "completed" ? result("ok", output ?? text) : result("error", error ?? { code: status });
+    }
     const { agent, version, connections } = run;
     const value = await ctx.activity("tool", { agent, version, connections, name: call.name, arguments: args } as Json);
     return result("ok", value ?? null);

@@ -32,6 +32,10 @@ export class AgentRegistry {
     return [...this.#byId.values()].map((versions) => versions[0]!);
   }
 
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
   /** The newest, or the given one. Throws `NotFound`. */
   find(id: string, version?: number): AgentDefinition {
     const versions = this.#byId.get(id) ?? [];

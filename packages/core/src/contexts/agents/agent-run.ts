@@ -1,57 +1,25 @@
-import { z } from "zod";
 import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/aggregate.ts";
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
 import type { ModelUsage } from "../../kernel/model-turn.ts";
+import { type AgentRunState, agentRunState, sumOf, UNUSED } from "./agent-run-state.ts";
 import {
+  AgentDelegationEnded,
   AgentExecuted,
   AgentRunCanceled,
+  AgentRunDelegated,
   AgentRunFailed,
   AgentRunNotUnderWay,
+  AgentRunResumed,
   AgentRunStarted,
   AgentRunSuspended,
   AgentStepTaken,
   AgentToolsRun,
-  connectionsOfRun,
-  party,
-  runStatus,
-  runUsage,
 } from "./contract.ts";
-
-const openCall = z.strictObject({ id: z.string(), name: z.string() });
-const limits = z.strictObject({
-  steps: z.int(),
-  tokens: z.int(),
-  nanos: z.int().optional(),
-});
-const state = z.strictObject({
-  agent: z.string(),
-  agentVersion: z.int(),
-  conversationId: z.string(),
-  status: runStatus,
-  onBehalfOf: party,
-  inputHash: z.string(),
-  startedAt: z.string(),
-  endedAt: z.string().optional(),
-  usage: runUsage,
-  limits,
-  connections: connectionsOfRun,
-  /** Messages that it has added to its conversation. */
-  messages: z.int(),
-  /** Tool calls of its last step that have no result yet. */
-  openCalls: z.array(openCall),
-  approvals: z.array(z.string()),
-  /** Tokens of its last model call: about as many as the next one reads. */
-  contextTokens: z.int(),
-  text: z.string().optional(),
-  output: z.json().optional(),
-  error: z.strictObject({ code: z.string(), message: z.string() }).optional(),
-});
-export type AgentRunState = z.infer<typeof state>;
 
 type Started = Withholding<
   EventOf<typeof AgentRunStarted>,
-  Pick<AgentRunState, "inputHash" | "limits" | "connections"> & { readonly messages: number }
+  Pick<AgentRunState, "inputHash" | "limits" | "connections" | "lineage" | "order" | "messages">
 >;
 type StepTaken = Withholding<EventOf<typeof AgentStepTaken>, { readonly openCalls: AgentRunState["openCalls"] }>;
 type Executed = Withholding<EventOf<typeof AgentExecuted>, Pick<AgentRunState, "text" | "output">>;
@@ -61,40 +29,58 @@ type Event =
   | StepTaken
   | EventOf<typeof AgentToolsRun>
   | EventOf<typeof AgentRunSuspended>
+  | EventOf<typeof AgentRunResumed>
+  | EventOf<typeof AgentRunDelegated>
+  | EventOf<typeof AgentDelegationEnded>
   | Executed
   | Failed
   | EventOf<typeof AgentRunCanceled>;
 
-const NOTHING = {
-  ...{ steps: 0, toolCalls: 0, inputTokens: 0, outputTokens: 0, nanos: 0, stepsWithoutCost: 0 },
-} satisfies AgentRunState["usage"];
+/** Where a message of a run stands in the conversation: a run's messages stand together, however long it waits. */
+export function placeOf({ state: { order } }: AgentRun, number: number): string {
+  return `${order} ${String(number).padStart(6, "0")}`;
+}
 
 /** One piece of work of an agent for somebody, as people ask after it. What carries it is a durable execution. */
 export class AgentRun extends AggregateRoot<AgentRunState, Event> {
   static readonly definition = defineAggregate("agent_run", {
-    state,
+    state: agentRunState,
     events: [
       AgentRunStarted,
       AgentStepTaken,
       AgentToolsRun,
       AgentRunSuspended,
+      AgentRunResumed,
+      AgentRunDelegated,
+      AgentDelegationEnded,
       AgentExecuted,
       AgentRunFailed,
       AgentRunCanceled,
     ],
-    index: ["agent", "status", "conversationId", "startedAt"],
+    index: ["agent", "status", "conversationId", "parent", "startedAt"],
   });
 
   static start(
     id: `run_${string}`,
     started: Pick<AgentRunState, "agent" | "agentVersion" | "onBehalfOf" | "inputHash" | "limits" | "connections"> & {
       readonly conversationId: `cnv_${string}`;
+      readonly parent?: AgentRun | undefined;
+      /** Whether it goes on in its parent's conversation. */
+      readonly handoff?: boolean;
     },
     at: Instant,
   ): AgentRun {
     const run = new AgentRun(id);
-    const { inputHash, limits: allowed, connections, ...data } = started;
-    run.raise(AgentRunStarted, { runId: id, ...data, at }, { inputHash, limits: allowed, connections, messages: 1 });
+    const { inputHash, limits: allowed, connections, parent, handoff = false, ...data } = started;
+    const before = parent?.state;
+    const lineage = before === undefined ? [] : [...before.lineage, { runId: parent!.id, agent: before.agent }];
+    // Behind all that its parent has said there, whatever else is said in between.
+    const order = handoff ? placeOf(parent!, before!.messages) : `${at} ${id}`;
+    run.raise(
+      AgentRunStarted,
+      { runId: id, ...data, parent: parent?.id as `run_${string}` | undefined, at },
+      { inputHash, limits: allowed, connections, lineage, order, messages: handoff ? 0 : 1 },
+    );
     return run;
   }
 
@@ -136,6 +122,37 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     this.raise(AgentRunSuspended, { ...this.#about, approvals: approvals as `apr_${string}`[], at });
   }
 
+  /** A run that it has delegated to waits, or one that this one has delegated to. */
+  suspendFor(waitingRun: string, approvals: readonly string[], at: Instant): void {
+    if (this.#isUnderWay)
+      this.raise(AgentRunSuspended, {
+        ...this.#about,
+        ...{ waitingRun: waitingRun as `run_${string}`, approvals: approvals as `apr_${string}`[], at },
+      });
+  }
+
+  /** That one waits no longer. */
+  resumeFor(waitingRun: string, at: Instant): void {
+    if (this.#isUnderWay && this.state.nested.some(({ runId }) => runId === waitingRun))
+      this.raise(AgentRunResumed, { ...this.#about, waitingRun: waitingRun as `run_${string}`, at });
+  }
+
+  delegate(run: AgentRun, handoff: boolean, at: Instant): void {
+    this.raise(AgentRunDelegated, {
+      ...this.#about,
+      ...{ delegatedRun: run.id as `run_${string}`, delegatedAgent: run.state.agent, handoff, at },
+    });
+  }
+
+  delegationEnded({ id, state: { status, usage, delegatedUsage } }: AgentRun, at: Instant): void {
+    if (!this.#isUnderWay) return;
+    const delegatedRun = id as `run_${string}`;
+    this.raise(AgentDelegationEnded, {
+      ...this.#about,
+      ...{ delegatedRun, status, usage: sumOf(usage, delegatedUsage), at },
+    });
+  }
+
   toolsRun(
     step: number,
     tools: readonly { readonly name: string; readonly outcome: "ok" | "error" }[],
@@ -157,17 +174,35 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
   }
 
   mustBeUnderWay(): void {
-    const { status } = this.state;
-    if (status !== "running" && status !== "suspended") throw new AgentRunNotUnderWay({ runId: this.id, status });
+    if (!this.#isUnderWay) throw new AgentRunNotUnderWay({ runId: this.id, status: this.state.status });
+  }
+
+  get #isUnderWay(): boolean {
+    return this.state.status === "running" || this.state.status === "suspended";
+  }
+
+  /** Whose budgets it counts against: its own agent's, and those of agents that have delegated to it. */
+  get agents(): readonly string[] {
+    return [...new Set([...this.state.lineage.map(({ agent }) => agent), this.state.agent])];
+  }
+
+  /** What is left of its limits for what it delegates. */
+  get left(): Pick<AgentRunState["limits"], "tokens" | "nanos" | "depth"> {
+    const { usage, delegatedUsage, limits: allowed } = this.state;
+    const used = sumOf(usage, delegatedUsage);
+    return {
+      tokens: allowed.tokens - used.inputTokens - used.outputTokens,
+      ...(allowed.nanos === undefined ? {} : { nanos: allowed.nanos - used.nanos }),
+      depth: allowed.depth,
+    };
   }
 
   /** Which of its own limits the next step would go beyond. */
   get limitReached(): string | undefined {
-    const { usage, limits: allowed } = this.state;
-    if (usage.steps >= allowed.steps) return "steps";
-    if (usage.inputTokens + usage.outputTokens >= allowed.tokens) return "tokens";
-    if (allowed.nanos !== undefined && usage.nanos >= allowed.nanos) return "cost";
-    return undefined;
+    const { tokens, nanos = 1 } = this.left;
+    if (this.state.usage.steps >= this.state.limits.steps) return "steps";
+    if (tokens <= 0) return "tokens";
+    return nanos <= 0 ? "cost" : undefined;
   }
 
   protected override evolve(state: AgentRunState | undefined, event: Event): AgentRunState {
@@ -176,7 +211,8 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
         const { agent, agentVersion, conversationId, onBehalfOf, at } = event.data;
         return {
           ...{ agent, agentVersion, conversationId, onBehalfOf, startedAt: at, status: "running" },
-          ...{ usage: NOTHING, openCalls: [], approvals: [], contextTokens: 0, ...event.withheld },
+          ...{ usage: UNUSED, delegatedUsage: UNUSED, parent: event.data.parent, nested: [], delegated: [] },
+          ...{ openCalls: [], approvals: [], contextTokens: 0, ...event.withheld },
         };
       }
       case "agent.step_taken": {
@@ -198,18 +234,34 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
           },
         };
       }
-      case "agent.run_suspended":
-        return { ...state!, status: "suspended", approvals: [...event.data.approvals] };
+      case "agent.run_suspended": {
+        const { approvals, waitingRun } = event.data;
+        if (waitingRun === undefined) return { ...state!, status: "suspended", approvals: [...approvals] };
+        const nested = [...state!.nested, ...approvals.map((approvalId) => ({ approvalId, runId: waitingRun }))];
+        return { ...state!, status: "suspended", nested };
+      }
+      case "agent.run_resumed": {
+        const nested = state!.nested.filter(({ runId }) => runId !== event.data.waitingRun);
+        const waits = nested.length > 0 || state!.approvals.length > 0;
+        return { ...state!, status: waits ? "suspended" : "running", nested };
+      }
+      case "agent.run_delegated":
+        return { ...state!, delegated: [...state!.delegated, event.data.delegatedRun] };
+      case "agent.delegation_ended": {
+        const { delegatedRun, usage } = event.data;
+        const delegated = state!.delegated.filter((each) => each !== delegatedRun);
+        return { ...state!, delegated, delegatedUsage: sumOf(state!.delegatedUsage, usage) };
+      }
       case "agent.tools_run":
         return { ...state!, status: "running", approvals: [], openCalls: [], messages: state!.messages + 1 };
       case "agent.executed":
         return { ...state!, status: "completed", endedAt: event.data.at, ...event.withheld };
       case "agent.run_failed": {
         const error = { code: event.data.code, message: event.withheld.message };
-        return { ...state!, status: "failed", endedAt: event.data.at, error, approvals: [] };
+        return { ...state!, status: "failed", endedAt: event.data.at, error, approvals: [], nested: [] };
       }
       case "agent.run_canceled":
-        return { ...state!, status: "canceled", endedAt: event.data.at, approvals: [] };
+        return { ...state!, status: "canceled", endedAt: event.data.at, approvals: [], nested: [] };
     }
   }
 }

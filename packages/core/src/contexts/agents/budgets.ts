@@ -10,9 +10,10 @@ export interface Wanted {
   readonly nanos: number | undefined;
 }
 
-/** The budgets that a run counts against: its tenant's and its agent's, as far as they are set. */
-async function budgetsOf(ctx: Ctx, agent: string): Promise<readonly Budget[]> {
-  const found = await Promise.all(["tenant", `agent.${agent}`].map((id) => ctx.tryLoad(Budget, id)));
+/** The budgets that a run counts against: its tenant's and its agents', as far as they are set. */
+async function budgetsOf(ctx: Ctx, agents: readonly string[]): Promise<readonly Budget[]> {
+  const ids = ["tenant", ...agents.map((agent) => `agent.${agent}`)];
+  const found = await Promise.all(ids.map((id) => ctx.tryLoad(Budget, id)));
   return found.filter((budget) => budget !== undefined);
 }
 
@@ -23,11 +24,11 @@ async function budgetsOf(ctx: Ctx, agent: string): Promise<readonly Budget[]> {
  */
 export async function reserve(
   ctx: Ctx,
-  agent: string,
+  agents: readonly string[],
   runId: `run_${string}`,
   wanted: Wanted,
 ): Promise<string | undefined> {
-  const budgets = await budgetsOf(ctx, agent);
+  const budgets = await budgetsOf(ctx, agents);
   for (const budget of budgets) {
     // What cannot be reckoned cannot be kept within a bound.
     if (wanted.nanos === undefined && budget.state.limits.nanos !== undefined)
@@ -43,9 +44,9 @@ export async function reserve(
 /** A run has used so much, and keeps nothing any more. */
 export async function settle(
   ctx: Ctx,
-  agent: string,
+  agents: readonly string[],
   runId: `run_${string}`,
   used: Omit<Amount, "tokens"> & { readonly tokens: number | undefined },
 ): Promise<void> {
-  for (const budget of await budgetsOf(ctx, agent)) budget.settle(runId, used);
+  for (const budget of await budgetsOf(ctx, agents)) budget.settle(runId, used);
 }

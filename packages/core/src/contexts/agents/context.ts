@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { callHash } from "../../kernel/call-hash.ts";
-import { atomic, type CommandContext, defineContext } from "../../kernel/context.ts";
+import { atomic, defineContext } from "../../kernel/context.ts";
+import { parse } from "../../kernel/parse.ts";
 import type { Json, JsonObject } from "../../kernel/schema.ts";
 import { canonicalJson } from "../../kernel/schema.ts";
 import {
@@ -13,24 +14,26 @@ import {
 import { connectors } from "../connectors/contract.ts";
 import { Agent } from "./agent.ts";
 import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
-import { AGENT_RUN, agentRunDefinition } from "./agent-loop.ts";
+import { agentRunDefinition } from "./agent-loop.ts";
 import { AgentRegistry, toolOf } from "./agent-registry.ts";
 import { AgentRun } from "./agent-run.ts";
+import { delegatedTask } from "./agent-tool.ts";
+import { beginRun, type Ctx, messagesOf } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
 import { reserve, settle, type Wanted } from "./budgets.ts";
 import {
   AgentLimitReached,
   AgentRunRequestedOtherwise,
-  type Agents,
   agents,
   NobodyToActFor,
-  type RunInput,
   type ToolDecision,
 } from "./contract.ts";
-import { Conversation, Message, type MessageState } from "./conversation.ts";
+import { Conversation, Message } from "./conversation.ts";
+import { Delegation } from "./delegation.ts";
 import type { ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
-import { requestOf, transcriptOf } from "./transcript.ts";
+import type { Tool } from "./tool.ts";
+import { transcriptOf } from "./transcript.ts";
 import { agentView, followRun, messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
@@ -44,7 +47,6 @@ export interface AgentsOptions {
   ) => number | undefined;
 }
 
-type Ctx = CommandContext<Agents, never>;
 const SUBJECT = "agents.run";
 
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
@@ -61,14 +63,15 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
     if (run.limitReached !== undefined) return run.limitReached;
     const status = (await ctx.tryLoad(Agent, agent))?.state.status ?? "active";
     if (status !== "active") return `an agent that is ${status}`;
-    return reserve(ctx, agent, run.id as `run_${string}`, wanted(registry.find(agent, agentVersion), inputTokens));
+    return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(registry.find(agent, agentVersion), inputTokens));
   };
-  const messagesOf = async (ctx: Pick<Ctx, "findAll">, conversationId: string) => {
-    const messages: MessageState[] = [];
-    for await (const { state } of ctx.findAll(Message, { where: { conversationId }, orderBy: "order" }))
-      messages.push(state);
-    return messages;
-  };
+  for (const { id, tools } of definitions)
+    for (const { name, delegate } of tools)
+      if (delegate !== undefined && !registry.has(delegate.agent))
+        throw new TypeError(
+          `The tool "${name}" of the agent "${id}" needs the agent "${delegate.agent}", which is not among the host's.`,
+        );
+  const delegation = new Delegation(registry, wanted);
 
   return defineContext(agents, {
     dependsOn: [atomic(approvals), connectors],
@@ -82,63 +85,34 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
             .map(async (each) => agentView(each, await ctx.tryLoad(Agent, each.id))),
         ),
       run: async ({ input, conversationId, runId, connections = {}, ...asked }, ctx) => {
-        const agent = await registry.route(
-          asked,
-          async (id) => ((await ctx.tryLoad(Agent, id))?.state.status ?? "active") === "active",
-        );
-        const { actor } = ctx.principal;
-        const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-        const onBehalfOf = ctx.principal.onBehalfOf ?? self;
-        if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
-        const inputHash = hash([agent.id, input as Json, conversationId ?? null, connections]);
+        // Of what was asked for: which agent that means may be another one by now.
+        const inputHash = hash([asked as Json, input as Json, conversationId ?? null, connections]);
         const id = (runId ?? ctx.newId("run")) as `run_${string}`;
         const known = runId === undefined ? undefined : await ctx.tryLoad(AgentRun, id);
         if (known !== undefined) {
           if (known.state.inputHash !== inputHash) throw new AgentRunRequestedOtherwise({ runId: id });
           return { runId: id, conversationId: known.state.conversationId as `cnv_${string}`, agent: known.state.agent };
         }
+        const conversation = conversationId === undefined ? undefined : await ctx.load(Conversation, conversationId);
+        const named = asked.agent ?? asked.capability ?? asked.taskType;
+        const agent = await registry.route(
+          named === undefined ? { agent: conversation?.state.agent } : asked,
+          async (each) => ((await ctx.tryLoad(Agent, each))?.state.status ?? "active") === "active",
+        );
+        const { actor } = ctx.principal;
+        const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+        const onBehalfOf = ctx.principal.onBehalfOf ?? self;
+        if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
         Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
-        const conversation =
-          conversationId === undefined
-            ? ctx.add(
-                Conversation.start(ctx.newId("cnv") as `cnv_${string}`, {
-                  agent: agent.id,
-                  startedBy: onBehalfOf,
-                  at: ctx.now,
-                }),
-              )
-            : await ctx.load(Conversation, conversationId);
-        const { steps, tokens, nanos } = agent.limits;
-        const run = ctx.add(
-          AgentRun.start(
-            id,
-            {
-              ...{ agent: agent.id, agentVersion: agent.version, onBehalfOf, inputHash, connections },
-              conversationId: conversation.id as `cnv_${string}`,
-              limits: { steps, tokens, ...(nanos === undefined ? {} : { nanos }) },
-            },
-            ctx.now,
-          ),
-        );
-        const content = contentOf(input);
-        ctx.add(Message.of(place(run), 0, "user", content, ctx.now));
-        const before = conversationId === undefined ? [] : transcriptOf(await messagesOf(ctx, conversationId), id);
-        const request = requestOf(agent, [...before, { role: "user", content }]);
-        const stop = await reserve(ctx, agent.id, id, wanted(agent, estimateInputTokens(request)));
+        const given = { runId: id, agent, onBehalfOf, inputHash, input, conversation, connections };
+        const { run, stop } = await beginRun(ctx, given, wanted);
         if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
-        const { parallelTools } = agent.limits;
-        ctx.executions.start(
-          AGENT_RUN,
-          id,
-          { runId: id, agent: agent.id, version: agent.version, parallelTools, connections },
-          { agent: agent.id },
-        );
-        return { runId: id, conversationId: conversation.id as `cnv_${string}`, agent: agent.id };
+        return { runId: id, conversationId: run.state.conversationId as `cnv_${string}`, agent: agent.id };
       },
       get: async ({ runId }, ctx) => runView(await ctx.load(AgentRun, runId)),
-      listRuns: async ({ agent, status, conversationId, limit, after }, ctx) => {
+      listRuns: async ({ agent, status, conversationId, parent, limit, after }, ctx) => {
         const { items, next } = await ctx.find(AgentRun, {
-          where: { agent, status, conversationId },
+          where: { agent, status, conversationId, parent },
           orderBy: "startedAt",
           direction: "desc",
           ...{ limit, after },
@@ -178,20 +152,24 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         const calls = content.flatMap((part) =>
           part.type === "tool-call" || part.type === "invalid-tool-call" ? [part] : [],
         );
-        ctx.add(Message.of(place(run), run.state.messages, "assistant", content, ctx.now));
+        ctx.add(Message.of(run, run.state.messages, "assistant", content, ctx.now));
         const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
         run.step({ step, model: asked, usage, cost, calls: calls.map(({ id, name }) => ({ id, name })) }, ctx.now);
         const { inputTokens, outputTokens } = usage;
         const tokens = inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens;
-        await settle(ctx, agent.id, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
+        await settle(ctx, run.agents, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
         const decisions: ToolDecision[] = [];
+        let handsOver = false;
         for (const call of calls) {
           // What its guardrails did not offer it does not have.
           const tool = offered.includes(call.name) ? toolOf(agent, call.name) : undefined;
           if (call.type === "invalid-tool-call" || tool === undefined) {
             const reason = call.type === "invalid-tool-call" ? call.reason : `There is no tool "${call.name}".`;
             decisions.push({ type: "refused", callId: call.id, reason });
-          } else if (!needsApproval(agent, tool)) decisions.push({ type: "run", callId: call.id });
+          } else if (handsOver && tool.delegate?.handoff === true) {
+            const reason = "The conversation is handed over by another call already.";
+            decisions.push({ type: "refused", callId: call.id, reason });
+          } else if (!needsApproval(agent, tool)) decisions.push({ type: "run", callId: call.id, ...delegateOf(tool) });
           else {
             const approvalId = approvalIdOf(runId, step, call.id);
             await ctx.use(approvals).request({
@@ -204,21 +182,41 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
               permission: tool.permission,
               risk: tool.risk,
             });
-            decisions.push({ type: "approval", callId: call.id, approvalId });
+            decisions.push({ type: "approval", callId: call.id, approvalId, ...delegateOf(tool) });
           }
+          handsOver ||= tool?.delegate?.handoff === true;
         }
         const waits = decisions.flatMap((decision) => (decision.type === "approval" ? [decision.approvalId] : []));
-        if (waits.length > 0) run.suspend(waits, ctx.now);
+        if (waits.length > 0) {
+          run.suspend(waits, ctx.now);
+          await delegation.suspended(ctx, run, waits);
+        }
         return { decisions };
       },
-      recordResults: async ({ runId, step, results }, ctx) => {
+      delegate: async ({ runId, arguments: args, ...call }, ctx) => {
+        const { task } = parse(delegatedTask, args, `The arguments for "${call.agent}"`);
+        return { runId: await delegation.delegate(ctx, await ctx.load(AgentRun, runId), { ...call, task }) };
+      },
+      recordResults: async ({ runId, step, results: given, handoff }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        ctx.add(Message.of(place(run), run.state.messages, "tool", results, ctx.now));
+        const handed = handoff === undefined ? undefined : await delegation.handOver(ctx, run, { ...handoff, step });
+        const results = given.map((result) =>
+          handed !== undefined && "error" in handed && result.callId === handoff?.callId
+            ? {
+                ...result,
+                outcome: "error" as const,
+                value: { code: handed.error.code, message: handed.error.message },
+              }
+            : result,
+        );
+        ctx.add(Message.of(run, run.state.messages, "tool", results, ctx.now));
         run.toolsRun(
           step,
           results.map(({ name, outcome }) => ({ name, outcome })),
           ctx.now,
         );
+        await delegation.resumed(ctx, run);
+        if (handed !== undefined && "runId" in handed) return { handedTo: handed.runId };
         const added = estimateInputTokens({ messages: [{ role: "tool", content: results }] });
         return { stop: await mayGoOn(ctx, run, run.state.contextTokens + added) };
       },
@@ -228,7 +226,7 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
       },
       ended: async ({ executionId: runId, status, result, error }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        const { agent, openCalls, approvals: waiting } = run.state;
+        const { openCalls, approvals: waiting } = run.state;
         const cause = { code: error?.code ?? "internal", message: error?.message ?? "" };
         if (openCalls.length > 0) {
           // Whoever goes on with the conversation finds a result for each call.
@@ -236,15 +234,16 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
             ...({ type: "tool-result", callId: id, name, outcome: "error" } as const),
             value: "It is not known whether this call was run: the run has ended before.",
           }));
-          ctx.add(Message.of(place(run), run.state.messages, "tool", results, ctx.now));
+          ctx.add(Message.of(run, run.state.messages, "tool", results, ctx.now));
         }
         for (const approvalId of waiting) ctx.send(approvals, "expire", { approvalId: approvalId as `apr_${string}` });
-        await settle(ctx, agent, runId, NOTHING);
+        await settle(ctx, run.agents, runId, NOTHING);
         if (status === "completed") {
           const { text, output } = result as { readonly text: string; readonly output?: Json };
           run.complete({ text, output: output as never }, ctx.now);
         } else if (status === "failed") run.fail(cause, ctx.now);
         else run.cancel(ctx.now);
+        await delegation.ended(ctx, run);
       },
     },
     subscriptions: (on) =>
@@ -271,12 +270,8 @@ async function agentOf(ctx: Ctx, registry: AgentRegistry, id: string): Promise<A
   return (await ctx.tryLoad(Agent, id)) ?? ctx.add(new Agent(id));
 }
 
-function contentOf(input: RunInput): Exclude<RunInput, string> {
-  return typeof input === "string" ? [{ type: "text", text: input }] : input;
-}
-
-function place({ id, state }: AgentRun) {
-  return { id, conversationId: state.conversationId, startedAt: state.startedAt };
+function delegateOf({ delegate }: Tool): { readonly delegate?: NonNullable<Tool["delegate"]> } {
+  return delegate === undefined ? {} : { delegate };
 }
 
 function hash(value: Json): string {

@@ -42,7 +42,7 @@ const about = { runId, agent: z.string(), agentVersion: z.int(), conversationId,
 /** A run has begun. */
 export const AgentRunStarted = defineEvent("agent.run_started", {
   version: 1,
-  data: z.strictObject({ ...about, onBehalfOf: party }),
+  data: z.strictObject({ ...about, onBehalfOf: party, parent: runId.optional() }),
 });
 /** A model has answered. */
 export const AgentStepTaken = defineEvent("agent.step_taken", {
@@ -68,10 +68,30 @@ export const AgentToolsRun = defineEvent("agent.tools_run", {
     tools: z.array(z.strictObject({ name: z.string(), outcome: z.enum(["ok", "error"]) })),
   }),
 });
-/** A run waits for people to approve what it wants to do. */
+/** A run waits for people to approve what it wants to do, or what a run that it has delegated to wants to do. */
 export const AgentRunSuspended = defineEvent("agent.run_suspended", {
   version: 1,
-  data: z.strictObject({ ...about, approvals: z.array(approvalId) }),
+  data: z.strictObject({
+    ...about,
+    approvals: z.array(approvalId),
+    /** The delegated run that waits; absent when it is this one. */
+    waitingRun: runId.optional(),
+  }),
+});
+/** What a delegated run has waited for is decided. */
+export const AgentRunResumed = defineEvent("agent.run_resumed", {
+  version: 1,
+  data: z.strictObject({ ...about, waitingRun: runId }),
+});
+/** A run has another agent work for it, or hands its conversation over. */
+export const AgentRunDelegated = defineEvent("agent.run_delegated", {
+  version: 1,
+  data: z.strictObject({ ...about, delegatedRun: runId, delegatedAgent: z.string(), handoff: z.boolean() }),
+});
+/** A delegated run has come to its end. */
+export const AgentDelegationEnded = defineEvent("agent.delegation_ended", {
+  version: 1,
+  data: z.strictObject({ ...about, delegatedRun: runId, status: runStatus, usage: runUsage }),
 });
 /** A run has come to its end. */
 export const AgentExecuted = defineEvent("agent.executed", {
@@ -90,6 +110,11 @@ export const AgentRunCanceled = defineEvent("agent.run_canceled", {
 export const ConversationStarted = defineEvent("conversation.started", {
   version: 1,
   data: z.strictObject({ conversationId, agent: z.string(), startedBy: party, at }),
+});
+/** Another agent answers in a conversation from here on. */
+export const ConversationHandedOver = defineEvent("conversation.handed_over", {
+  version: 1,
+  data: z.strictObject({ conversationId, from: z.string(), to: z.string(), runId, at }),
 });
 /** A message was added; what it says stands in the conversation alone. */
 export const MessageAdded = defineEvent("conversation.message_added", {
@@ -170,6 +195,19 @@ export class NobodyToActFor extends defineError("agent.nobody_to_act_for", {
   details: z.object({ agent: z.string() }),
   message: ({ agent }) => `The agent "${agent}" can only be run for a user or a service account.`,
 }) {}
+/** A run was delegated to, by a run that was delegated to, and so on, as far as that may go. */
+export class DelegationTooDeep extends defineError("agent.delegation_too_deep", {
+  kind: "exhausted",
+  details: z.object({ runId: z.string(), agent: z.string() }),
+  message: ({ runId: id, agent }) => `The run "${id}" may not delegate to "${agent}": it is too deep itself.`,
+}) {}
+/** The agent to which a conversation was handed over has not come to an answer. */
+export class HandoffFailed extends defineError("agent.handoff_failed", {
+  kind: "precondition",
+  details: z.object({ runId: z.string(), code: z.string(), message: z.string() }),
+  message: ({ runId: id, code, message }) =>
+    `The run "${id}", which the conversation was handed over to, has ended with "${code}": ${message}`,
+}) {}
 /** An id was used before for another run. */
 export class AgentRunRequestedOtherwise extends defineError("agent.run_requested_otherwise", {
   kind: "conflict",
@@ -206,7 +244,13 @@ const runView = z.object({
   startedAt: at,
   endedAt: at.optional(),
   usage: runUsage,
-  /** What waits to be approved. */
+  /** What runs that it has delegated to have used, those that have ended. */
+  delegatedUsage: runUsage,
+  /** The run that has delegated to it. */
+  parent: runId.optional(),
+  /** Runs that it waits for. */
+  delegated: z.array(runId),
+  /** What waits to be approved, in delegated runs too. */
   approvals: z.array(approvalId),
   /** Its answer, once it has completed. */
   text: z.string().optional(),
@@ -245,10 +289,12 @@ const budgetLimits = {
 const byAgent = z.strictObject({ agent: agentId });
 
 const turnContent = z.array(assistantPart);
+/** Another agent, which works on a tool call or takes the conversation over. */
+export const delegate = z.strictObject({ agent: z.string(), handoff: z.boolean() });
 /** What is to become of a tool call. */
 export const toolDecision = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("run"), callId: z.string() }),
-  z.strictObject({ type: z.literal("approval"), callId: z.string(), approvalId }),
+  z.strictObject({ type: z.literal("run"), callId: z.string(), delegate: delegate.optional() }),
+  z.strictObject({ type: z.literal("approval"), callId: z.string(), approvalId, delegate: delegate.optional() }),
   z.strictObject({ type: z.literal("refused"), callId: z.string(), reason: z.string() }),
 ]);
 export type ToolDecision = z.infer<typeof toolDecision>;
@@ -265,7 +311,10 @@ const contract = defineContract(
     }),
     run: command({
       input: z.strictObject({
-        /** One of the three says which agent: its id, something it can do, or what kind of task this is. */
+        /**
+         * Which agent: its id, something it can do, or what kind of task this is. Without any, the one that answers in
+         * the conversation.
+         */
         agent: agentId.optional(),
         capability: name.optional(),
         taskType: name.optional(),
@@ -297,6 +346,8 @@ const contract = defineContract(
         agent: agentId.optional(),
         status: runStatus.optional(),
         conversationId: conversationId.optional(),
+        /** Only runs that this one has delegated to. */
+        parent: runId.optional(),
       }),
       output: pageOf(runView),
       permission: "agents:read",
@@ -374,9 +425,30 @@ const contract = defineContract(
       permission: "internal",
       summary: "Writes down what a model has answered, and decides on the tools that it asks for.",
     }),
+    delegate: command({
+      input: z.strictObject({
+        runId,
+        step: z.int(),
+        callId: z.string(),
+        agent: z.string(),
+        arguments: sensitive(z.record(z.string(), json)),
+      }),
+      output: z.object({ runId }),
+      errors: [
+        ...[AgentNotActive, AgentLimitReached, AgentRunNotUnderWay, AgentRunRequestedOtherwise, DelegationTooDeep],
+      ],
+      permission: "internal",
+      summary: "Has another agent work on a tool call.",
+    }),
     recordResults: command({
-      input: z.strictObject({ runId, step: z.int(), results: sensitive(z.array(toolResultPart)) }),
-      output: z.object({ stop: z.string().optional() }),
+      input: z.strictObject({
+        runId,
+        step: z.int(),
+        results: sensitive(z.array(toolResultPart)),
+        /** The call that hands the conversation over, and to whom. */
+        handoff: z.strictObject({ callId: z.string(), agent: z.string() }).optional(),
+      }),
+      output: z.object({ stop: z.string().optional(), handedTo: runId.optional() }),
       permission: "internal",
       summary: "Writes down what tools came to, and keeps budget for the next step.",
     }),
@@ -409,6 +481,7 @@ const contract = defineContract(
       ...[AgentRunStarted, AgentStepTaken, AgentToolsRun, AgentRunSuspended, AgentExecuted, AgentRunFailed],
       ...[AgentRunCanceled, ConversationStarted, MessageAdded, AgentPaused, AgentActivated, AgentRetired],
       ...[BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
+      ...[AgentRunResumed, AgentRunDelegated, AgentDelegationEnded, ConversationHandedOver],
     ],
   },
 );

@@ -3,16 +3,18 @@ import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/a
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
 import { assistantPart, filePart, textPart, toolResultPart } from "../../kernel/model-messages.ts";
-import { ConversationStarted, MessageAdded, party } from "./contract.ts";
+import { type AgentRun, placeOf } from "./agent-run.ts";
+import { ConversationHandedOver, ConversationStarted, MessageAdded, party } from "./contract.ts";
 
 const conversationState = z.strictObject({ agent: z.string(), startedBy: party, startedAt: z.string() });
 type ConversationState = z.infer<typeof conversationState>;
+type ConversationEvent = EventOf<typeof ConversationStarted> | EventOf<typeof ConversationHandedOver>;
 
 /** What somebody and an agent say to each other, over one run or many. */
-export class Conversation extends AggregateRoot<ConversationState, EventOf<typeof ConversationStarted>> {
+export class Conversation extends AggregateRoot<ConversationState, ConversationEvent> {
   static readonly definition = defineAggregate("conversation", {
     state: conversationState,
-    events: [ConversationStarted],
+    events: [ConversationStarted, ConversationHandedOver],
     index: ["agent", "startedAt"],
   });
 
@@ -29,7 +31,15 @@ export class Conversation extends AggregateRoot<ConversationState, EventOf<typeo
     return conversation;
   }
 
-  protected override evolve(_: ConversationState | undefined, { data }: EventOf<typeof ConversationStarted>) {
+  /** From here on it is another agent's run that answers. */
+  handOver(run: AgentRun, at: Instant): void {
+    const conversationId = this.id as `cnv_${string}`;
+    const runId = run.id as `run_${string}`;
+    this.raise(ConversationHandedOver, { conversationId, from: this.state.agent, to: run.state.agent, runId, at });
+  }
+
+  protected override evolve(state: ConversationState | undefined, { type, data }: ConversationEvent) {
+    if (type === "conversation.handed_over") return { ...state!, agent: data.to };
     return { agent: data.agent, startedBy: data.startedBy, startedAt: data.at };
   }
 }
@@ -59,25 +69,23 @@ export class Message extends AggregateRoot<MessageState, MessageEvent> {
 
   /** @param number its place among the run's messages, from 0 */
   static of(
-    run: { readonly id: string; readonly conversationId: string; readonly startedAt: Instant },
+    run: AgentRun,
     number: number,
     role: MessageState["role"],
     content: MessageState["content"],
     at: Instant,
   ): Message {
-    const place = String(number).padStart(6, "0");
-    const message = new Message(`msg_${run.id}_${place}`);
+    const message = new Message(`msg_${run.id}_${String(number).padStart(6, "0")}`);
     message.raise(
       MessageAdded,
       {
         messageId: message.id,
-        conversationId: run.conversationId as `cnv_${string}`,
+        conversationId: run.state.conversationId as `cnv_${string}`,
         runId: run.id as `run_${string}`,
         role,
         at,
       },
-      // A run's messages stand together, however long it waits in between.
-      { content, order: `${run.startedAt} ${run.id} ${place}` },
+      { content, order: placeOf(run, number) },
     );
     return message;
   }

@@ -5,7 +5,7 @@ import { connectors } from "../connectors/contract.ts";
 /** What may happen when a tool runs: nothing changes, something does, something does that cannot be taken back. */
 export type ToolRisk = "read" | "write" | "irreversible";
 
-/** What an agent can do, as it is given to a model and run. Made by `operationTool` and `connectorTools`. */
+/** What an agent can do, as it is given to a model and run. Made by `operationTool`, `connectorTools` and `agentTool`. */
 export interface Tool {
   /** As models see it: 1 to 64 letters, digits, `_` and `-`. */
   readonly name: string;
@@ -24,6 +24,8 @@ export interface Tool {
   readonly toResult: (output: unknown) => unknown;
   /** The provider whose connection of the tenant it needs. */
   readonly provider?: string | undefined;
+  /** The agent that works on it, in a run of its own. */
+  readonly delegate?: { readonly agent: string; readonly handoff: boolean } | undefined;
 }
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
@@ -90,7 +92,8 @@ export function connectorTools<P extends ToolProvider>(
   });
 }
 
-function checked(tool: Tool): Tool {
+/** @throws {TypeError} its name or arguments cannot be a tool's */
+export function checked(tool: Tool): Tool {
   if (!NAME.test(tool.name))
     throw new TypeError(`"${tool.name}" cannot be a tool's name: 1 to 64 letters, digits, _ and -.`);
   if (tool.inputSchema["type"] !== "object")

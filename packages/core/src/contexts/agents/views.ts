@@ -1,3 +1,4 @@
+import { callHash } from "../../kernel/call-hash.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import type { QueryContext } from "../../kernel/context.ts";
 import type { StreamItem } from "../../kernel/contract.ts";
@@ -23,10 +24,12 @@ export function agentView(definition: AgentDefinition, agent: Agent | undefined)
 
 export function runView({ id, state }: AgentRun): AgentRunView {
   const { agent, agentVersion, status, onBehalfOf, startedAt, endedAt, usage, text, output, error } = state;
+  const { approvals, nested, delegated, delegatedUsage, parent } = state;
   return {
     ...{ runId: id as `run_${string}`, agent, agentVersion, status, onBehalfOf, startedAt, endedAt, usage },
     ...{ text, output, error, conversationId: state.conversationId as `cnv_${string}` },
-    approvals: state.approvals as `apr_${string}`[],
+    ...{ delegatedUsage, parent: parent as `run_${string}` | undefined, delegated: delegated as `run_${string}`[] },
+    approvals: [...approvals, ...nested.map(({ approvalId }) => approvalId)] as `apr_${string}`[],
   };
 }
 
@@ -48,17 +51,20 @@ export async function* followRun(ctx: FollowContext, runId: string): AsyncIterab
   for (;;) {
     // In this order: a run that has ended has all its messages.
     const run = await ctx.load(AgentRun, runId);
-    const { conversationId, status, endedAt } = run.state;
+    const { conversationId, endedAt } = run.state;
+    // Those of runs that it has handed over to stand behind its own.
+    const place = `${run.state.order} `;
     for await (const message of ctx.findAll(Message, {
       where: { conversationId },
       orderBy: "order",
-      range: { field: "order", gte: `${run.state.startedAt} ${runId} ` },
+      range: { field: "order", gte: place },
     })) {
-      if (message.state.runId !== runId) break;
+      if (!message.state.order.startsWith(place)) break;
       if (message.state.order <= order) continue;
       order = message.state.order;
       yield { cursor: `${order}|${seen}`, item: { type: "message", message: messageView(message) } };
     }
+    const status = statusOf(run);
     if (status !== seen) {
       seen = status;
       yield { cursor: `${order}|${seen}`, item: { type: "status", run: runView(run) } };
@@ -67,4 +73,10 @@ export async function* followRun(ctx: FollowContext, runId: string): AsyncIterab
     await ctx.clock.sleep(LOOK_MS, ctx.signal).catch(() => undefined);
     if (ctx.signal.aborted) return;
   }
+}
+
+/** Another one whenever there is something new to see of how it stands: what it waits for, too. */
+function statusOf(run: AgentRun): string {
+  const { status, approvals } = runView(run);
+  return approvals.length === 0 ? status : `${status} ${callHash(status, { approvals }).slice(0, 12)}`;
 }

@@ -1,0 +1,97 @@
+import type { CommandContext } from "../../kernel/context.ts";
+import type { Party } from "../../kernel/principal.ts";
+import type { AgentDefinition } from "./agent-definition.ts";
+import { AgentRun } from "./agent-run.ts";
+import type { AgentRunState } from "./agent-run-state.ts";
+import { reserve, type Wanted } from "./budgets.ts";
+import type { Agents, RunInput } from "./contract.ts";
+import { Conversation, Message, type MessageState } from "./conversation.ts";
+import { estimateInputTokens } from "./model-size.ts";
+import { requestOf, transcriptOf } from "./transcript.ts";
+
+/** The execution that every run is. */
+export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
+
+export type Ctx = CommandContext<Agents, never>;
+
+/** What a run is begun with, all of it judged before. */
+export interface Beginning {
+  readonly runId: `run_${string}`;
+  readonly agent: AgentDefinition;
+  readonly onBehalfOf: Party;
+  readonly inputHash: string;
+  /** Absent where it goes on with what stands in the conversation. */
+  readonly input?: RunInput;
+  /** A new one when absent. */
+  readonly conversation?: Conversation | undefined;
+  readonly connections: AgentRunState["connections"];
+  readonly parent?: AgentRun;
+}
+
+/**
+ * Begins a run with its first message and its execution, as far as budgets allow.
+ *
+ * @returns the run, or which budget does not have what its first step may take; nothing is begun then
+ */
+export async function beginRun(
+  ctx: Ctx,
+  given: Beginning,
+  wanted: (agent: AgentDefinition, inputTokens: number) => Wanted,
+): Promise<
+  { readonly run: AgentRun; readonly stop?: undefined } | { readonly run?: undefined; readonly stop: string }
+> {
+  const { runId, agent, onBehalfOf, inputHash, input, connections, parent } = given;
+  const content = input === undefined ? undefined : contentOf(input);
+  const before =
+    given.conversation === undefined ? [] : transcriptOf(await messagesOf(ctx, given.conversation.id), runId);
+  const request = requestOf(agent, [...before, ...(content === undefined ? [] : [{ role: "user", content } as const])]);
+  const agents = [...new Set([...(parent?.agents ?? []), agent.id])];
+  const stop = await reserve(ctx, agents, runId, wanted(agent, estimateInputTokens(request)));
+  if (stop !== undefined) return { stop };
+  const conversation =
+    given.conversation ??
+    ctx.add(
+      Conversation.start(ctx.newId("cnv") as `cnv_${string}`, { agent: agent.id, startedBy: onBehalfOf, at: ctx.now }),
+    );
+  const run = ctx.add(
+    AgentRun.start(
+      runId,
+      {
+        ...{ agent: agent.id, agentVersion: agent.version, onBehalfOf, inputHash, connections, parent },
+        ...{ conversationId: conversation.id as `cnv_${string}`, handoff: content === undefined },
+        limits: limitsOf(agent, parent),
+      },
+      ctx.now,
+    ),
+  );
+  if (content !== undefined) ctx.add(Message.of(run, 0, "user", content, ctx.now));
+  const { parallelTools } = agent.limits;
+  const args = { runId, agent: agent.id, version: agent.version, parallelTools, connections };
+  ctx.executions.start(AGENT_RUN, runId, args, { agent: agent.id });
+  return { run };
+}
+
+/** Its own, and no more than what is left to who delegates. */
+function limitsOf({ limits }: AgentDefinition, parent: AgentRun | undefined): AgentRunState["limits"] {
+  const { steps, tokens, nanos, depth } = limits;
+  const left = parent?.left;
+  const bounds = [nanos, left?.nanos].filter((each) => each !== undefined);
+  return {
+    steps,
+    tokens: Math.min(tokens, left?.tokens ?? tokens),
+    ...(bounds.length === 0 ? {} : { nanos: Math.min(...bounds) }),
+    depth: Math.min(depth, left === undefined ? depth : left.depth - 1),
+  };
+}
+
+/** A conversation in its order. */
+export async function messagesOf(ctx: Pick<Ctx, "findAll">, conversationId: string): Promise<readonly MessageState[]> {
+  const messages: MessageState[] = [];
+  for await (const { state } of ctx.findAll(Message, { where: { conversationId }, orderBy: "order" }))
+    messages.push(state);
+  return messages;
+}
+
+function contentOf(input: RunInput): Exclude<RunInput, string> {
+  return typeof input === "string" ? [{ type: "text", text: input }] : input;
+}
