@@ -16,7 +16,7 @@ export const workflow: Work = {
     for (const activities of [1, 10]) {
       const database = await bench.database();
       const setting = { database, activities, concurrent: CONCURRENT, connections: CONNECTIONS };
-      const peers = await bench.peers("workflow", ["dbos"], setting);
+      const peers = await bench.peers("workflow", ["dbos", "openworkflow", "restate"], setting);
       const contenders: RunsContender[] = [
         await floorEngine(setting),
         await onPostgres(setting),
@@ -24,7 +24,7 @@ export const workflow: Work = {
         ...(peers as RunsContender[]),
       ];
       const work = `workflow of ${activities}`;
-      await bench.race({ work, unit: "workflows/s", ms: 1000, contenders });
+      await bench.race({ work, unit: "workflows/s", ms: 1000, rounds: 7, contenders });
       const also = (named: string, unit: Unit, values: (contender: RunsContender) => readonly number[]) => {
         const measured = contenders.map((contender) => ({ subject: contender.subject, values: values(contender) }));
         bench.add(toRows(`${work}: ${named}`, unit, measured));
