@@ -18,6 +18,7 @@ import {
   agents,
   ConnectionUnclear,
   connectionsOfRun,
+  DelegationTooDeep,
   HandoffFailed,
   type ToolDecision,
   toolDecision,
@@ -81,7 +82,10 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient):
       "record-results": { operation: "agents.recordResults", system: true },
       resume: { operation: "agents.resume", system: true },
       // As the agent for its user: what it passes on is what that one may do.
-      delegate: { operation: "agents.delegate" },
+      delegate: {
+        operation: "agents.delegate",
+        retry: { neverOn: [AgentLimitReached.code, DelegationTooDeep.code] },
+      },
       "hand-over": { operation: "agents.recordResults" },
       tool: {
         retry: { attempts: 4 },
@@ -190,7 +194,9 @@ async function resolve(
       const asked = { runId: run.runId, step, callId: call.id, agent: delegate.agent, arguments: args };
       const { runId } = (await ctx.activity("delegate", asked as Json)) as { readonly runId: string };
       const { status, text = "", output, error } = await endOf(ctx, runId);
-      return status === "completed" ? result("ok", output ?? text) : result("error", error ?? { code: status });
+      return status === "completed"
+        ? result("ok", output ?? text)
+        : result("error", error ?? { code: status, message: "" });
     }
     const { agent, version, connections } = run;
     const value = await ctx.activity("tool", { agent, version, connections, name: call.name, arguments: args } as Json);

@@ -243,7 +243,7 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
           run.complete({ text, output: output as never }, ctx.now);
         } else if (status === "failed") run.fail(cause, ctx.now);
         else run.cancel(ctx.now);
-        await delegation.ended(ctx, run);
+        await delegation.ended(ctx, run, cause);
       },
     },
     subscriptions: (on) =>

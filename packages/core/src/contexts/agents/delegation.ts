@@ -90,8 +90,8 @@ export class Delegation {
   }
 
   /** Tells who waits for it, and ends what it has waited for itself. */
-  async ended(ctx: Ctx, run: AgentRun): Promise<void> {
-    const { delegated, parent: parentId, status, text, output, error } = run.state;
+  async ended(ctx: Ctx, run: AgentRun, error: { readonly code: string; readonly message: string }): Promise<void> {
+    const { delegated, parent: parentId, status, text, output } = run.state;
     for (const runId of delegated) ctx.executions.cancel(runId, "the run that it worked for has ended");
     if (parentId === undefined) return;
     const above = await this.#above(ctx, run);

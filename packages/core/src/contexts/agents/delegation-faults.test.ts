@@ -1,0 +1,158 @@
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { inMemory } from "../../in-memory/index.ts";
+import { AggregateRoot, defineAggregate } from "../../kernel/aggregate.ts";
+import { defineContext } from "../../kernel/context.ts";
+import { command, defineContract } from "../../kernel/contract.ts";
+import { defineEvent, type EventOf } from "../../kernel/event.ts";
+import type { StoreAdapter } from "../../kernel/store-adapter.ts";
+import { createArmature } from "../../runtime/create-armature.ts";
+import { fixedClock } from "../../testing/fixed-clock.ts";
+import { recordingLogger } from "../../testing/recording-logger.ts";
+import { ScriptedModel } from "../../testing/scripted-model.ts";
+import type { ScriptedAnswer, ScriptedCall } from "../../testing/scripted-turn.ts";
+import { wrappedPort } from "../../testing/wrapped-port.ts";
+import { defineAgent } from "./agent-definition.ts";
+import { agentTool } from "./agent-tool.ts";
+import { operationTool } from "./tool.ts";
+
+const Booked = defineEvent("shop.booked", { version: 1, data: z.strictObject({ what: z.string() }) });
+class Bookings extends AggregateRoot<{ readonly what: readonly string[] }, EventOf<typeof Booked>> {
+  static readonly definition = defineAggregate("bookings", {
+    state: z.strictObject({ what: z.array(z.string()) }),
+    events: [Booked],
+  });
+  book(what: string) {
+    this.raise(Booked, { what });
+  }
+  protected override evolve(state: { readonly what: readonly string[] } | undefined, { data }: EventOf<typeof Booked>) {
+    return { what: [...(state?.what ?? []), data.what] };
+  }
+}
+const shop = defineContract(
+  "shop",
+  {
+    book: command({
+      input: z.strictObject({ what: z.string() }),
+      permission: "shop:write",
+      summary: "Books something.",
+    }),
+  },
+  { events: [Booked] },
+);
+const shopContext = defineContext(shop, {
+  aggregates: [Bookings],
+  handlers: {
+    book: async ({ what }, ctx) => {
+      ((await ctx.tryLoad(Bookings, "all")) ?? ctx.add(new Bookings("all"))).book(what);
+    },
+  },
+});
+
+const tools = [operationTool(shop, "book")];
+const agent = (id: string, more: Partial<Parameters<typeof defineAgent>[0]> = {}) =>
+  defineAgent({ id, summary: `Is ${id}.`, instructions: `You are ${id}.`, ...more });
+const agents = [
+  agent("lead", { tools: [agentTool("helper"), agentTool("clerk"), agentTool("closer", { handoff: true })] }),
+  agent("helper", { tools }),
+  agent("clerk", { tools }),
+  agent("closer", {}),
+];
+const call = (name: string, args: Record<string, string>) => ({ id: `c-${name}`, name, arguments: args });
+const TURNS: Readonly<Record<string, readonly ScriptedAnswer[]>> = {
+  lead: [
+    { toolCalls: [call("ask_helper", { task: "A bell." }), call("ask_clerk", { task: "A drum." })] },
+    { toolCalls: [call("handoff_to_closer", {})] },
+  ],
+  helper: [{ toolCalls: [call("shop_book", { what: "bell" })] }, { text: "The bell is booked." }],
+  clerk: [{ toolCalls: [call("shop_book", { what: "drum" })] }, { text: "No drum." }],
+};
+/** By what it is asked alone: which process asks is of no matter. */
+const turn = ({ prompt }: ScriptedCall): ScriptedAnswer => {
+  const id = Object.keys(TURNS).find((each) => JSON.stringify(prompt[0]).includes(`You are ${each}.`));
+  const said = prompt.filter(({ role }) => role === "assistant").length;
+  return id === undefined ? { text: "That is all." } : TURNS[id]![said]!;
+};
+
+const WRITES = new Set(["commit", "executions.write"]);
+
+/** A store whose process dies after so many writes: nobody there hears of the last one, nor of anything after it. */
+function mortal(store: StoreAdapter, dieAfter: number) {
+  const life = { writes: 0, over: false };
+  const never = new Promise<never>(() => undefined);
+  const port = wrappedPort(store, (method, go) => {
+    if (life.over) return never;
+    if (!WRITES.has(method)) return go();
+    return (async () => {
+      const result = await go();
+      life.writes += 1;
+      if (life.over) return never;
+      life.over = life.writes === dieAfter;
+      return life.over ? never : result;
+    })();
+  });
+  return { port, life };
+}
+
+const turns = async (count = 20) => {
+  for (let at = 0; at < count; at += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+/** Parallel delegations, of which one call is approved and one rejected, then a handoff. */
+async function story(dieAfter: number) {
+  const clock = fixedClock("2026-01-01T00:00:00.000Z");
+  const store = inMemory({ clock });
+  const { port, life } = mortal(store, dieAfter);
+  const start = (over: StoreAdapter, works: boolean) =>
+    createArmature({
+      ...{ store: over, clock, logger: recordingLogger(), contexts: [shopContext] as const, agents },
+      authorizer: () => true,
+      models: { default: new ScriptedModel(Array.from({ length: 100 }, () => turn)) },
+      keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
+      ...(works ? {} : { relay: false as const, executions: false as const }),
+    });
+  const looker = await start(store, false);
+  const acme = looker.as({ tenant: "acme", user: "ann" });
+  await start(port, true);
+  let second: Awaited<ReturnType<typeof start>> | undefined;
+  const { runId, conversationId } = await acme.agents.run({ agent: "lead", input: "Book." });
+  for (let at = 0; at < 200 && (await acme.agents.get({ runId })).endedAt === undefined; at += 1) {
+    await clock.advance(1_000);
+    await turns();
+    if (life.over && second === undefined) second = await start(store, true);
+    for (const { approvalId, hash } of (await acme.approvals.list({ status: "pending" })).items) {
+      const { arguments: args } = await acme.approvals.get({ approvalId });
+      if (args["what"] === "bell") await acme.approvals.approve({ approvalId, hash });
+      else await acme.approvals.reject({ approvalId });
+    }
+  }
+  const [bookings] = await store.load({ tenant: "acme", context: "shop" }, [{ type: "bookings", id: "all" }]);
+  const runs = (await acme.agents.listRuns({})).items;
+  const { items } = await acme.agents.messages({ conversationId });
+  const outcome = {
+    run: await acme.agents.get({ runId }).then(({ status, text, approvals, delegated }) => ({
+      ...{ status, text, approvals, delegated },
+    })),
+    runs: runs.map(({ agent: id, status }) => `${id} ${status}`).sort(),
+    booked: bookings?.state["what"],
+    messages: items.map(({ role }) => role),
+    approvals: (await acme.approvals.list({})).items.map(({ status }) => status).sort(),
+  };
+  await second?.close();
+  await looker.close();
+  return { outcome, writes: life.writes };
+}
+
+test("wherever a process dies, delegated runs are begun once, and come to what they would have come to", async () => {
+  const whole = await story(Number.POSITIVE_INFINITY);
+  expect(whole.outcome).toEqual({
+    run: { status: "completed", text: "That is all.", approvals: [], delegated: [] },
+    runs: ["clerk completed", "closer completed", "helper completed", "lead completed"],
+    booked: ["bell"],
+    messages: ["user", "assistant", "tool", "assistant", "tool", "assistant"],
+    approvals: ["approved", "rejected"],
+  });
+  expect(whole.writes).toBeGreaterThan(30);
+  for (let dieAfter = 1; dieAfter <= whole.writes; dieAfter += 1)
+    expect((await story(dieAfter)).outcome, `dead after write ${dieAfter}`).toEqual(whole.outcome);
+}, 120_000);
