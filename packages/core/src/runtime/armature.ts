@@ -52,6 +52,11 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly prices?: ModelPrices;
   /** Each version of each agent that a run may still be under way of. */
   readonly agents?: readonly AgentDefinition[];
+  /**
+   * Is asked which agent answers where what a caller says fits several, or says nothing. It is told what they are, and
+   * uses no tools. Without it the first in the list answers, and who says nothing is refused.
+   */
+  readonly agentRouter?: AgentDefinition;
   /** What tenants can start as durable executions: each version of each workflow that one may still be under way of. */
   readonly workflows?: readonly Workflow[];
   /** The host's own contexts. */

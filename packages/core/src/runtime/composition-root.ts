@@ -202,7 +202,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     projectionsContext(desk),
     deliveryOver(ports.store),
     workflowsContext(options.workflows ?? []),
-    agentsContext({ definitions: options.agents ?? [], ...agentModels(options, ports) }),
+    agentsContext({ definitions: options.agents ?? [], router: options.agentRouter, ...agentModels(options, ports) }),
     ...(options.contexts ?? []),
   ];
   all.push(...contexts);

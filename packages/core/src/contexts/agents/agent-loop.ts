@@ -141,12 +141,17 @@ const delegationEnd = z.object({
 });
 type DelegationEnd = z.infer<typeof delegationEnd>;
 
-async function endOf(ctx: ExecutionContext, runId: string): Promise<DelegationEnd> {
+/** How a run that was delegated to has ended, once it has. */
+export async function endOf(ctx: ExecutionContext, runId: string): Promise<DelegationEnd> {
   return delegationEnd.parse(await ctx.waitForSignal(delegationSignal(runId)));
 }
 
-/** The answer of who has taken the conversation over. */
-function answerOf(runId: string, { status, text = "", output, error }: DelegationEnd) {
+/**
+ * The answer of who has taken the conversation over.
+ *
+ * @throws {HandoffFailed}
+ */
+export function answerOf(runId: string, { status, text = "", output, error }: DelegationEnd) {
   if (status !== "completed") throw new HandoffFailed({ runId, ...(error ?? { code: status, message: "" }) });
   return { text, ...(output === undefined ? {} : { output }) };
 }

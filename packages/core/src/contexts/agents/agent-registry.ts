@@ -13,10 +13,13 @@ export interface Asked {
 /** The host's agents by id and version. */
 export class AgentRegistry {
   readonly #byId = new Map<string, AgentDefinition[]>();
+  /** Who is asked where several fit. It is none of them. */
+  readonly router: AgentDefinition | undefined;
 
-  /** @throws {TypeError} two have the same id and version */
-  constructor(definitions: readonly AgentDefinition[]) {
-    for (const definition of definitions) {
+  /** @throws {TypeError} two have the same id and version, or one needs another that there is not */
+  constructor(definitions: readonly AgentDefinition[], router?: AgentDefinition) {
+    this.router = router;
+    for (const definition of router === undefined ? definitions : [...definitions, router]) {
       const versions = this.#byId.get(definition.id) ?? [];
       if (versions.some(({ version }) => version === definition.version))
         throw new TypeError(`There are two agents "${definition.id}" of version ${definition.version}.`);
@@ -25,15 +28,18 @@ export class AgentRegistry {
         [...versions, definition].sort((a, b) => b.version - a.version),
       );
     }
+    for (const { id, tools } of definitions)
+      for (const { name, delegate } of tools)
+        if (delegate !== undefined && !this.#byId.has(delegate.agent))
+          throw new TypeError(
+            `The tool "${name}" of the agent "${id}" needs the agent "${delegate.agent}", which is not among the host's.`,
+          );
   }
 
   /** Each agent's newest version. */
   get newest(): readonly AgentDefinition[] {
-    return [...this.#byId.values()].map((versions) => versions[0]!);
-  }
-
-  has(id: string): boolean {
-    return this.#byId.has(id);
+    const versions = [...this.#byId].filter(([id]) => id !== this.router?.id);
+    return versions.map(([, [newest]]) => newest!);
   }
 
   /** The newest, or the given one. Throws `NotFound`. */
@@ -54,14 +60,25 @@ export class AgentRegistry {
   }
 
   /**
-   * The agent that is asked for: by id, or the first active one that fits. No model is asked.
+   * The agent that is asked for by id, or the active ones that fit: with a router all that fit, else the first. No model
+   * is asked here.
    *
    * @throws {NotFound | NoAgentFits}
    */
-  async route(asked: Asked, isActive: (id: string) => Promise<boolean>): Promise<AgentDefinition> {
-    if (asked.agent !== undefined) return this.find(asked.agent);
-    for (const definition of asked.capability === undefined && asked.taskType === undefined ? [] : this.fitting(asked))
-      if (await isActive(definition.id)) return definition;
+  async route(
+    asked: Asked,
+    isActive: (id: string) => Promise<boolean>,
+  ): Promise<readonly [AgentDefinition, ...AgentDefinition[]]> {
+    if (asked.agent !== undefined) return [this.find(asked.agent)];
+    const isVague = asked.capability === undefined && asked.taskType === undefined;
+    const router = this.router !== undefined && (await isActive(this.router.id)) ? this.router : undefined;
+    const found: AgentDefinition[] = [];
+    for (const definition of isVague && router === undefined ? [] : this.fitting(asked)) {
+      if (await isActive(definition.id)) found.push(definition);
+      if (router === undefined && found.length > 0) break;
+    }
+    const [first, ...rest] = found;
+    if (first !== undefined) return [first, ...rest];
     const parts = [
       asked.capability === undefined ? "" : `the capability "${asked.capability}"`,
       asked.taskType === undefined ? "" : `the task type "${asked.taskType}"`,

@@ -12,6 +12,9 @@ import { requestOf, transcriptOf } from "./transcript.ts";
 /** The execution that every run is. */
 export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
 
+/** The execution of a run for which a router is to say which agent answers. */
+export const AGENT_ROUTING = { name: "agent-routing", version: 1 } as const;
+
 export type Ctx = CommandContext<Agents, never>;
 
 /** What a run is begun with, all of it judged before. */
@@ -26,6 +29,8 @@ export interface Beginning {
   readonly conversation?: Conversation | undefined;
   readonly connections: AgentRunState["connections"];
   readonly parent?: AgentRun;
+  /** The agent is a router, and one of these is to answer. */
+  readonly candidates?: readonly AgentDefinition[] | undefined;
 }
 
 /**
@@ -40,7 +45,7 @@ export async function beginRun(
 ): Promise<
   { readonly run: AgentRun; readonly stop?: undefined } | { readonly run?: undefined; readonly stop: string }
 > {
-  const { runId, agent, onBehalfOf, inputHash, input, connections, parent } = given;
+  const { runId, agent, onBehalfOf, inputHash, input, connections, parent, candidates } = given;
   const content = input === undefined ? undefined : contentOf(input);
   const before =
     given.conversation === undefined ? [] : transcriptOf(await messagesOf(ctx, given.conversation.id), runId);
@@ -59,17 +64,25 @@ export async function beginRun(
       {
         ...{ agent: agent.id, agentVersion: agent.version, onBehalfOf, inputHash, connections, parent },
         ...{ conversationId: conversation.id as `cnv_${string}`, handoff: content === undefined },
-        limits: limitsOf(agent, parent),
+        limits: candidates === undefined ? limitsOf(agent, parent) : UNLIMITED,
       },
       ctx.now,
     ),
   );
   if (content !== undefined) ctx.add(Message.of(run, 0, "user", content, ctx.now));
-  const { parallelTools } = agent.limits;
-  const args = { runId, agent: agent.id, version: agent.version, parallelTools, connections };
-  ctx.executions.start(AGENT_RUN, runId, args, { agent: agent.id });
+  const { id, version } = agent;
+  if (candidates === undefined) {
+    const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
+    ctx.executions.start(AGENT_RUN, runId, args, { agent: id });
+  } else {
+    const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
+    ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id });
+  }
   return { run };
 }
+
+/** A router answers once. Who answers after it has limits of its own. */
+const UNLIMITED = { steps: 1, tokens: Number.MAX_SAFE_INTEGER, depth: 100 };
 
 /** Its own, and no more than what is left to who delegates. */
 function limitsOf({ limits }: AgentDefinition, parent: AgentRun | undefined): AgentRunState["limits"] {

@@ -1,4 +1,5 @@
 import type { CommandContext } from "../../kernel/context.ts";
+import type { AgentRun } from "./agent-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
 import type { Agents } from "./contract.ts";
 
@@ -49,4 +50,21 @@ export async function settle(
   used: Omit<Amount, "tokens"> & { readonly tokens: number | undefined },
 ): Promise<void> {
   for (const budget of await budgetsOf(ctx, agents)) budget.settle(runId, used);
+}
+
+/** A model has answered a run: that is written down, and settled. */
+export async function used(
+  ctx: Ctx,
+  run: AgentRun,
+  answer: Omit<Parameters<AgentRun["step"]>[0], "cost"> & {
+    readonly nanos?: number | undefined;
+    readonly currency?: string | undefined;
+  },
+): Promise<void> {
+  const { nanos, currency, usage } = answer;
+  const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
+  run.step({ ...answer, cost }, ctx.now);
+  const { inputTokens, outputTokens } = usage;
+  const tokens = inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens;
+  await settle(ctx, run.agents, run.id as `run_${string}`, { tokens, nanos: nanos ?? 0, steps: 1 });
 }

@@ -1,9 +1,7 @@
-import { createHash } from "node:crypto";
 import { callHash } from "../../kernel/call-hash.ts";
 import { atomic, defineContext } from "../../kernel/context.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Json, JsonObject } from "../../kernel/schema.ts";
-import { canonicalJson } from "../../kernel/schema.ts";
 import {
   ApprovalApproved,
   ApprovalEdited,
@@ -16,11 +14,12 @@ import { Agent } from "./agent.ts";
 import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
 import { agentRunDefinition } from "./agent-loop.ts";
 import { AgentRegistry, toolOf } from "./agent-registry.ts";
+import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
 import { AgentRun } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
 import { beginRun, type Ctx, messagesOf } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
-import { reserve, settle, type Wanted } from "./budgets.ts";
+import { reserve, settle, used, type Wanted } from "./budgets.ts";
 import {
   AgentLimitReached,
   AgentRunRequestedOtherwise,
@@ -39,6 +38,8 @@ import { agentView, followRun, messageView, runView } from "./views.ts";
 /** What the context needs from outside. */
 export interface AgentsOptions {
   readonly definitions: readonly AgentDefinition[];
+  /** Decides between several that fit. */
+  readonly router?: AgentDefinition | undefined;
   readonly model: ModelClient;
   /** What a call costs at most, in billionths; undefined where no price is known. */
   readonly priceOf: (
@@ -50,8 +51,8 @@ export interface AgentsOptions {
 const SUBJECT = "agents.run";
 
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
-export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
-  const registry = new AgentRegistry(definitions);
+export function agentsContext({ definitions, router, model, priceOf }: AgentsOptions) {
+  const registry = new AgentRegistry(definitions, router);
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
     const { outputTokens } = agent.limits;
     const nanos = priceOf(agent.models, { inputTokens, maxOutputTokens: outputTokens });
@@ -65,18 +66,15 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
     if (status !== "active") return `an agent that is ${status}`;
     return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(registry.find(agent, agentVersion), inputTokens));
   };
-  for (const { id, tools } of definitions)
-    for (const { name, delegate } of tools)
-      if (delegate !== undefined && !registry.has(delegate.agent))
-        throw new TypeError(
-          `The tool "${name}" of the agent "${id}" needs the agent "${delegate.agent}", which is not among the host's.`,
-        );
   const delegation = new Delegation(registry, wanted);
 
   return defineContext(agents, {
     dependsOn: [atomic(approvals), connectors],
     aggregates: [Agent, AgentRun, Budget, Conversation, Message],
-    executions: definitions.length === 0 ? [] : [agentRunDefinition(registry, model)],
+    executions: [
+      ...(definitions.length === 0 ? [] : [agentRunDefinition(registry, model)]),
+      ...(router === undefined ? [] : [agentRoutingDefinition(registry, model)]),
+    ],
     handlers: {
       list: async ({ capability, taskType }, ctx) =>
         Promise.all(
@@ -86,7 +84,7 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         ),
       run: async ({ input, conversationId, runId, connections = {}, ...asked }, ctx) => {
         // Of what was asked for: which agent that means may be another one by now.
-        const inputHash = hash([asked as Json, input as Json, conversationId ?? null, connections]);
+        const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections } as JsonObject);
         const id = (runId ?? ctx.newId("run")) as `run_${string}`;
         const known = runId === undefined ? undefined : await ctx.tryLoad(AgentRun, id);
         if (known !== undefined) {
@@ -95,16 +93,28 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
         }
         const conversation = conversationId === undefined ? undefined : await ctx.load(Conversation, conversationId);
         const named = asked.agent ?? asked.capability ?? asked.taskType;
-        const agent = await registry.route(
-          named === undefined ? { agent: conversation?.state.agent } : asked,
+        const answering = conversation?.state.agent === router?.id ? undefined : conversation?.state.agent;
+        const candidates = await registry.route(
+          named === undefined ? { agent: answering } : asked,
           async (each) => ((await ctx.tryLoad(Agent, each))?.state.status ?? "active") === "active",
         );
+        const routes = candidates.length > 1;
+        const agent = routes ? asRouter(router!, candidates) : candidates[0];
         const { actor } = ctx.principal;
         const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
         const onBehalfOf = ctx.principal.onBehalfOf ?? self;
         if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
         Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
-        const given = { runId: id, agent, onBehalfOf, inputHash, input, conversation, connections };
+        const given = {
+          runId: id,
+          agent,
+          onBehalfOf,
+          inputHash,
+          input,
+          conversation,
+          connections,
+          ...(routes ? { candidates } : {}),
+        };
         const { run, stop } = await beginRun(ctx, given, wanted);
         if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
         return { runId: id, conversationId: run.state.conversationId as `cnv_${string}`, agent: agent.id };
@@ -153,11 +163,8 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
           part.type === "tool-call" || part.type === "invalid-tool-call" ? [part] : [],
         );
         ctx.add(Message.of(run, run.state.messages, "assistant", content, ctx.now));
-        const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
-        run.step({ step, model: asked, usage, cost, calls: calls.map(({ id, name }) => ({ id, name })) }, ctx.now);
-        const { inputTokens, outputTokens } = usage;
-        const tokens = inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens;
-        await settle(ctx, run.agents, runId, { tokens, nanos: nanos ?? 0, steps: 1 });
+        const asks = calls.map(({ id, name }) => ({ id, name }));
+        await used(ctx, run, { step, model: asked, usage, nanos, currency, calls: asks });
         const decisions: ToolDecision[] = [];
         let handsOver = false;
         for (const call of calls) {
@@ -196,6 +203,15 @@ export function agentsContext({ definitions, model, priceOf }: AgentsOptions) {
       delegate: async ({ runId, arguments: args, ...call }, ctx) => {
         const { task } = parse(delegatedTask, args, `The arguments for "${call.agent}"`);
         return { runId: await delegation.delegate(ctx, await ctx.load(AgentRun, runId), { ...call, task }) };
+      },
+      recordRoute: async ({ runId, candidates, answer }, ctx) => {
+        const run = await ctx.load(AgentRun, runId);
+        if (answer !== undefined) await used(ctx, run, { ...answer, step: 1, calls: [] });
+        return delegation.route(
+          ctx,
+          run,
+          [answer?.agent ?? "", ...candidates].filter((id) => candidates.includes(id)),
+        );
       },
       recordResults: async ({ runId, step, results: given, handoff }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
@@ -272,10 +288,6 @@ async function agentOf(ctx: Ctx, registry: AgentRegistry, id: string): Promise<A
 
 function delegateOf({ delegate }: Tool): { readonly delegate?: NonNullable<Tool["delegate"]> } {
   return delegate === undefined ? {} : { delegate };
-}
-
-function hash(value: Json): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("base64url");
 }
 
 /** The same whenever the step is written down: it is asked once. */

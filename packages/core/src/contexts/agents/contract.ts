@@ -299,6 +299,13 @@ export const toolDecision = z.discriminatedUnion("type", [
 ]);
 export type ToolDecision = z.infer<typeof toolDecision>;
 
+/** What has come of asking a router. */
+export const routed = z.object({
+  handedTo: runId.optional(),
+  stop: z.string().optional(),
+  refused: cause.optional(),
+});
+
 const contract = defineContract(
   "agents",
   {
@@ -439,6 +446,25 @@ const contract = defineContract(
       ],
       permission: "internal",
       summary: "Has another agent work on a tool call.",
+    }),
+    recordRoute: command({
+      input: z.strictObject({
+        runId,
+        candidates: z.array(z.string()),
+        /** Absent where the router has not answered. */
+        answer: z
+          .strictObject({
+            agent: z.string(),
+            usage: modelUsage,
+            model: z.string(),
+            nanos: z.int().optional(),
+            currency: z.string().optional(),
+          })
+          .optional(),
+      }),
+      output: routed,
+      permission: "internal",
+      summary: "Hands a conversation over to the agent that a router has named.",
     }),
     recordResults: command({
       input: z.strictObject({

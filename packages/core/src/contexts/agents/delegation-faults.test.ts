@@ -53,13 +53,19 @@ const tools = [operationTool(shop, "book")];
 const agent = (id: string, more: Partial<Parameters<typeof defineAgent>[0]> = {}) =>
   defineAgent({ id, summary: `Is ${id}.`, instructions: `You are ${id}.`, ...more });
 const agents = [
-  agent("lead", { tools: [agentTool("helper"), agentTool("clerk"), agentTool("closer", { handoff: true })] }),
+  agent("lead", {
+    capabilities: ["booking"],
+    tools: [agentTool("helper"), agentTool("clerk"), agentTool("closer", { handoff: true })],
+  }),
   agent("helper", { tools }),
   agent("clerk", { tools }),
   agent("closer", {}),
+  agent("spare", { capabilities: ["booking"] }),
 ];
+const agentRouter = agent("router");
 const call = (name: string, args: Record<string, string>) => ({ id: `c-${name}`, name, arguments: args });
 const TURNS: Readonly<Record<string, readonly ScriptedAnswer[]>> = {
+  router: [{ text: '{"agent":"lead"}' }],
   lead: [
     { toolCalls: [call("ask_helper", { task: "A bell." }), call("ask_clerk", { task: "A drum." })] },
     { toolCalls: [call("handoff_to_closer", {})] },
@@ -98,14 +104,15 @@ const turns = async (count = 20) => {
   for (let at = 0; at < count; at += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
-/** Parallel delegations, of which one call is approved and one rejected, then a handoff. */
+/** A router's choice, parallel delegations of which one call is approved and one rejected, a handoff. */
 async function story(dieAfter: number) {
   const clock = fixedClock("2026-01-01T00:00:00.000Z");
   const store = inMemory({ clock });
   const { port, life } = mortal(store, dieAfter);
   const start = (over: StoreAdapter, works: boolean) =>
     createArmature({
-      ...{ store: over, clock, logger: recordingLogger(), contexts: [shopContext] as const, agents },
+      ...{ store: over, clock, logger: recordingLogger(), contexts: [shopContext] as const },
+      ...{ agents, agentRouter },
       authorizer: () => true,
       models: { default: new ScriptedModel(Array.from({ length: 100 }, () => turn)) },
       keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
@@ -115,7 +122,7 @@ async function story(dieAfter: number) {
   const acme = looker.as({ tenant: "acme", user: "ann" });
   await start(port, true);
   let second: Awaited<ReturnType<typeof start>> | undefined;
-  const { runId, conversationId } = await acme.agents.run({ agent: "lead", input: "Book." });
+  const { runId, conversationId } = await acme.agents.run({ capability: "booking", input: "Book." });
   for (let at = 0; at < 200 && (await acme.agents.get({ runId })).endedAt === undefined; at += 1) {
     await clock.advance(1_000);
     await turns();
@@ -147,7 +154,7 @@ test("wherever a process dies, delegated runs are begun once, and come to what t
   const whole = await story(Number.POSITIVE_INFINITY);
   expect(whole.outcome).toEqual({
     run: { status: "completed", text: "That is all.", approvals: [], delegated: [] },
-    runs: ["clerk completed", "closer completed", "helper completed", "lead completed"],
+    runs: ["clerk completed", "closer completed", "helper completed", "lead completed", "router completed"],
     booked: ["bell"],
     messages: ["user", "assistant", "tool", "assistant", "tool", "assistant"],
     approvals: ["approved", "rejected"],

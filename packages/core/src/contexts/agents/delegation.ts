@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import { callHash } from "../../kernel/call-hash.ts";
 import type { ArmatureError } from "../../kernel/errors.ts";
 import { Forbidden } from "../../kernel/errors.ts";
@@ -15,6 +16,7 @@ import {
   agents,
   DelegationTooDeep,
   type RunInput,
+  type routed,
 } from "./contract.ts";
 import { Conversation } from "./conversation.ts";
 
@@ -77,6 +79,19 @@ export class Delegation {
     parent.delegate(run, true, ctx.now);
     conversation.handOver(run, ctx.now);
     return { runId };
+  }
+
+  /** Has the first agent that can go on in a router's conversation. */
+  async route(ctx: Ctx, run: AgentRun, candidates: readonly string[]): Promise<z.infer<typeof routed>> {
+    let refused: ArmatureError | undefined;
+    for (const agent of candidates) {
+      const handed = await this.handOver(ctx, run, { step: 1, callId: "route", agent });
+      if ("runId" in handed) return { handedTo: handed.runId };
+      if (handed.error instanceof AgentLimitReached) return { stop: handed.error.details.limit };
+      refused ??= handed.error;
+      if (!(handed.error instanceof AgentNotActive)) break;
+    }
+    return { refused: { code: refused!.code, message: refused!.message } };
   }
 
   /** A run waits for people: so do those that wait for it. */
