@@ -1,3 +1,4 @@
+import { agent } from "./agent/agent.ts";
 import { bus } from "./bus/bus.ts";
 import { call } from "./call/call.ts";
 import { command, commit } from "./command/command.ts";
@@ -10,4 +11,16 @@ import type { Work } from "./work.ts";
 import { workflow } from "./workflow/workflow.ts";
 
 /** Everything that `pnpm bench` measures, in the order in which it does. */
-export const works: readonly Work[] = [call, command, commit, relay, bus, dispatch, workflow, http, imports, growth];
+export const works: readonly Work[] = [
+  call,
+  command,
+  commit,
+  relay,
+  bus,
+  dispatch,
+  workflow,
+  agent,
+  http,
+  imports,
+  growth,
+];

@@ -1,13 +1,14 @@
 import { DBOS } from "@dbos-inc/dbos-sdk";
 import { rowsOf } from "../command/changes.ts";
 import { subjectOf } from "../peers.ts";
-import { runsContender, type WorkflowSetting } from "./runs.ts";
+import { runsContender } from "../runs.ts";
+import type { WorkflowSetting } from "./workflow.ts";
 
 // Registered before it is launched, once in a process.
 const adding = DBOS.registerWorkflow(
-  async (activities: number, given: { readonly value: number }) => {
+  async (steps: number, given: { readonly value: number }) => {
     let sum = given;
-    for (let done = 0; done < activities; done += 1) {
+    for (let done = 0; done < steps; done += 1) {
       const { value } = sum;
       sum = await DBOS.runStep(async () => ({ value: value + 1 }), { name: "add" });
     }
@@ -17,7 +18,7 @@ const adding = DBOS.registerWorkflow(
 );
 
 export async function contenders(setting: WorkflowSetting) {
-  const { database, activities, connections } = setting;
+  const { database, steps, connections } = setting;
   DBOS.setConfig({
     name: "benchmark",
     systemDatabaseUrl: database.url,
@@ -29,7 +30,7 @@ export async function contenders(setting: WorkflowSetting) {
     runsContender(setting, {
       subject: subjectOf("@dbos-inc/dbos-sdk"),
       note: "goes on with what it starts at once; one tenant: no events, no audit, no row-level security",
-      run: async (value) => (await adding(activities, { value })).value,
+      run: async (value) => (await adding(steps, { value })).value,
       written: () => rowsOf(database.pool, ["dbos.workflow_status WHERE status = 'SUCCESS'", "dbos.operation_outputs"]),
       close: () => DBOS.shutdown(),
     }),

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { Pool } from "pg";
+import type { FreshDatabase } from "../../packages/adapter-postgres/src/fresh-database.ts";
 import { rowsOf } from "../command/changes.ts";
-import { type RunsContender, runsContender, type WorkflowSetting } from "./runs.ts";
+import { type RunsContender, runsContender } from "../runs.ts";
+import type { WorkflowSetting } from "./workflow.ts";
 
 const schema = (role: string) => `
 CREATE ROLE "${role}" LOGIN;
@@ -74,40 +76,58 @@ const RECORD = { name: "record", text: "SELECT floor.record($1, $2, $3, $4, $5)"
 const FINISH = { name: "finish", text: "SELECT floor.finish($1, $2, $3, $4, $5, $6, $7, $8, $9)" };
 
 /**
- * By hand, as quick as can be: who starts a workflow goes on with it at once; each result is in the journal, under a
- * fence, before the next activity begins, and the last one together with the end, its event, outbox entry and audit row.
+ * A journal by hand, as quick as can be: each entry is written under a fence, and the last one together with the end, its event,
+ * outbox entry and audit row, as the start is with its own.
  */
-export async function floorEngine(setting: WorkflowSetting): Promise<RunsContender> {
-  const { database, connections, activities } = setting;
-  const role = `${database.name}_floor`;
-  await database.pool.query(schema(role));
-  const url = new URL(database.url);
-  url.username = role;
-  const pool = new Pool({ connectionString: url.href, max: connections });
+export async function floorJournal({ name, url, pool: owner }: FreshDatabase, connections: number) {
+  const role = `${name}_floor`;
+  await owner.query(schema(role));
+  const address = new URL(url);
+  address.username = role;
+  const pool = new Pool({ connectionString: address.href, max: connections });
   pool.on("error", () => {}); // the server ends what is still connected when the database is dropped
+  const [tenant, fence] = ["acme", 1];
+  const told = (id: string) => {
+    const event = { executionId: id, correlationId: id, traceId: randomUUID(), actor: { type: "user", id: "ann" } };
+    return [new Date().toISOString(), randomUUID(), event];
+  };
+  return {
+    /** Whoever starts one goes on with it. */
+    start: (id: string, input: object) => pool.query({ ...START, values: [tenant, id, input, "worker", ...told(id)] }),
+    record: (id: string, position: number, name: string, value: object) =>
+      pool.query({ ...RECORD, values: [tenant, id, fence, position, entryOf(position, name, value)] }),
+    finish: (id: string, position: number, name: string, value: object) => {
+      const end = { status: "completed", result: value };
+      const values = [tenant, id, fence, position, entryOf(position, name, value), end, ...told(id)];
+      return pool.query({ ...FINISH, values });
+    },
+    written: () => rowsOf(owner, ["floor.executions WHERE ended IS NOT NULL", "floor.journal"]),
+    close: () => pool.end(),
+  };
+}
+
+const entryOf = (position: number, name: string, value: object) => ({
+  ...{ position, kind: "activity", name, at: Date.now(), outcome: { type: "value", value } },
+});
+
+/** Each result is in the journal before the next activity begins. */
+export async function floorEngine(setting: WorkflowSetting): Promise<RunsContender> {
+  const { database, connections, steps } = setting;
+  const { start, record, finish, written, close } = await floorJournal(database, connections);
   const run = async (value: number) => {
-    const [tenant, id, fence] = ["acme", randomUUID(), 1];
-    const told = () => {
-      const event = { executionId: id, correlationId: id, traceId: randomUUID(), actor: { type: "user", id: "ann" } };
-      return [new Date().toISOString(), randomUUID(), event];
-    };
-    await pool.query({ ...START, values: [tenant, id, { value }, "worker", ...told()] });
+    const id = randomUUID();
     let sum = { value };
-    for (let position = 0; position < activities; position += 1) {
+    await start(id, sum);
+    for (let position = 0; position < steps; position += 1) {
       sum = await add(sum);
-      const entry = { position, kind: "activity", name: "add", at: Date.now(), outcome: { type: "value", value: sum } };
-      const values = [tenant, id, fence, position, entry];
-      if (position < activities - 1) await pool.query({ ...RECORD, values });
-      else await pool.query({ ...FINISH, values: [...values, { status: "completed", result: sum }, ...told()] });
+      await (position < steps - 1 ? record : finish)(id, position, "add", sum);
     }
     return sum.value;
   };
   return runsContender(setting, {
     subject: "floor",
     note: "by hand: goes on with what it starts at once; fences, but no signals, timers, retries, cancel, take-over",
-    run,
-    written: () => rowsOf(database.pool, ["floor.executions WHERE ended IS NOT NULL", "floor.journal"]),
-    close: () => pool.end(),
+    ...{ run, written, close },
   });
 }
 

@@ -2,10 +2,11 @@ import { OpenWorkflow } from "openworkflow";
 import { BackendPostgres } from "openworkflow/postgres";
 import { rowsOf } from "../command/changes.ts";
 import { subjectOf } from "../peers.ts";
-import { runsContender, type WorkflowSetting } from "./runs.ts";
+import { runsContender } from "../runs.ts";
+import type { WorkflowSetting } from "./workflow.ts";
 
 export async function contenders(setting: WorkflowSetting) {
-  const { database, activities, concurrent } = setting;
+  const { database, steps, concurrent } = setting;
   const backend = await BackendPostgres.connect(database.url);
   // Its handles ask for the end once a second: here it is told where it is written.
   const ends = new Map<string, { readonly promise: Promise<void>; readonly resolve: () => void }>();
@@ -25,7 +26,7 @@ export async function contenders(setting: WorkflowSetting) {
     { name: "adding" },
     async ({ input, step }) => {
       let sum = input;
-      for (let done = 0; done < activities; done += 1) {
+      for (let done = 0; done < steps; done += 1) {
         const { value } = sum;
         sum = await step.run({ name: `add-${done}` }, async () => ({ value: value + 1 }));
       }
@@ -46,7 +47,7 @@ export async function contenders(setting: WorkflowSetting) {
         return undefined;
       },
       written: () => {
-        const sum = `(output ->> 'value')::int = (input ->> 'value')::int + ${activities}`;
+        const sum = `(output ->> 'value')::int = (input ->> 'value')::int + ${steps}`;
         const tables = [`workflow_runs WHERE ${sum}`, "step_attempts WHERE status = 'completed'"];
         return rowsOf(
           database.pool,

@@ -9,7 +9,8 @@ import path from "node:path";
 import * as restate from "@restatedev/restate-sdk";
 import * as clients from "@restatedev/restate-sdk-clients";
 import { subjectOf } from "../peers.ts";
-import { runsContender, type WorkflowSetting } from "./runs.ts";
+import { runsContender } from "../runs.ts";
+import type { WorkflowSetting } from "./workflow.ts";
 
 interface Sum {
   readonly value: number;
@@ -18,13 +19,13 @@ interface Sum {
 const HOST = "127.0.0.1";
 
 export async function contenders(setting: WorkflowSetting) {
-  const { activities } = setting;
+  const { steps } = setting;
   const adding = restate.service({
     name: "adding",
     handlers: {
       run: async (ctx: restate.Context, given: Sum) => {
         let sum = given;
-        for (let done = 0; done < activities; done += 1) {
+        for (let done = 0; done < steps; done += 1) {
           const { value } = sum;
           sum = await ctx.run("add", async () => ({ value: value + 1 }));
         }
