@@ -1,7 +1,7 @@
 import { defineAgent, type LanguageModel, NotFound, operationTool } from "@armature/core";
 import { ScriptedModel, type ScriptedTurn } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
-import { benchOn, type LabApp } from "./bench.ts";
+import { benchOn, gate, type LabApp } from "./bench.ts";
 import { lab } from "./lab.ts";
 import type { PlaceKind } from "./place.ts";
 
@@ -32,12 +32,13 @@ const asks = (...calls: [string, Record<string, string | number>][]): ScriptedTu
 export function agentScenarios(kind: PlaceKind): void {
   describe(`agents, ${kind.name}`, () => {
     const bench = benchOn(kind);
-    const start = (turns: readonly ScriptedTurn[]) =>
+    const start = (turns: readonly ScriptedTurn[], more: Parameters<typeof bench.start>[0] = {}) =>
       bench.start({
         agents: [counting],
         models: { default: byPlace(turns) },
         executions: { pollMs: 100 },
         relay: { pollMs: 50 },
+        ...more,
       });
     const ended = async (app: LabApp, tenant: string, runId: `run_${string}`) => {
       const { agents } = app.as({ tenant, user: "ann" });
@@ -107,6 +108,34 @@ export function agentScenarios(kind: PlaceKind): void {
           ...Array.from({ length: used.steps }, () => ["assistant", "tool"]).flat(),
         ]);
       }
+    });
+
+    test("an answer is seen while it is written where its run is worked on, and as a message everywhere", async () => {
+      const tenant = bench.tenant();
+      const asked = gate();
+      const turn: ScriptedTurn = async () => {
+        await asked.opened;
+        return { text: ["Roses ", "are ", "red."], usage };
+      };
+      const apps = [await start([turn]), await start([turn], { executions: false })] as const;
+      const { runId } = await apps[0]
+        .as({ tenant, user: "ann" })
+        .agents.run({ agent: "counting", input: "Write.", streamed: true });
+      const follow = async (app: LabApp) => {
+        const types: string[] = [];
+        let text = "";
+        for await (const { item } of app.as({ tenant, user: "bob" }).agents.follow({ runId })) {
+          if (item.type === "message" && item.message.role === "user") asked.open();
+          types.push(item.type === "message" ? item.message.role : item.type);
+          if (item.type === "delta") text += item.text;
+          if (item.type === "status") text += `|${item.run.text ?? ""}`;
+        }
+        return { text, types: types.filter((type) => type !== "delta") };
+      };
+      const [near, far] = await Promise.all(apps.map(follow));
+      const types = ["user", "status", "assistant", "status"];
+      expect(near).toEqual({ text: "|Roses are red.|Roses are red.", types });
+      expect(far).toEqual({ text: "||Roses are red.", types });
     });
   });
 }

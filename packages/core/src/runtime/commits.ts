@@ -64,6 +64,7 @@ export class Commits {
       lifecycle.emit("committed", {
         tenant,
         contexts: commit.parts.map((part) => part.context),
+        aggregates: commit.parts.flatMap((part) => part.aggregates.flatMap(({ id, write }) => (write ? [id] : []))),
         ...earliestDue(commit.parts),
         ...executionsOf(commit.parts),
       });

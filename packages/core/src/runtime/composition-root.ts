@@ -31,7 +31,7 @@ import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, Secr
 import { type Party, tenantId } from "../kernel/principal.ts";
 import { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
-import { agentModels } from "./agent-models.ts";
+import { agentPorts } from "./agent-ports.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
 import { AuditTrail } from "./audit-trail.ts";
 import { BackgroundWork } from "./background-work.ts";
@@ -202,7 +202,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     projectionsContext(desk),
     deliveryOver(ports.store),
     workflowsContext(options.workflows ?? []),
-    agentsContext({ definitions: options.agents ?? [], router: options.agentRouter, ...agentModels(options, ports) }),
+    agentsContext(agentPorts(options, ports, emitter())),
     ...(options.contexts ?? []),
   ];
   all.push(...contexts);

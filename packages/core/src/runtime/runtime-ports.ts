@@ -13,6 +13,8 @@ export type LifecycleEvents = {
   committed: {
     readonly tenant: string;
     readonly contexts: readonly string[];
+    /** Ids of the aggregates that it has changed; absent where a host has committed. */
+    readonly aggregates?: readonly string[];
     /** When the earliest command is due that it has scheduled, in milliseconds since 1970. */
     readonly dueAt?: number;
     /** Contexts of which it has started or signaled executions. */

@@ -24,8 +24,10 @@ import {
   toolDecision,
 } from "./contract.ts";
 import { delegationSignal } from "./delegation.ts";
+import { isShownAsWritten } from "./guardrail.ts";
 import type { ModelClient } from "./model-client.ts";
 import { askModel, modelStep } from "./model-step.ts";
+import type { RunFeed } from "./run-feed.ts";
 
 /** What a run's execution is begun with. */
 export const runArguments = z.strictObject({
@@ -34,6 +36,7 @@ export const runArguments = z.strictObject({
   version: z.int(),
   parallelTools: z.int(),
   connections: connectionsOfRun,
+  streamed: z.boolean().optional(),
 });
 type RunArguments = z.infer<typeof runArguments>;
 
@@ -51,12 +54,18 @@ const toolArguments = z.strictObject({
   connections: connectionsOfRun,
 });
 
+const modelArguments = z.object({
+  runId: z.templateLiteral(["run_", z.string()]),
+  streamed: z.boolean().optional(),
+});
+
 /**
  * The execution that every run is: ask the model, do what it asks for as far as it may, ask again.
  *
  * @param model asks the host's models
+ * @param feed where answers are shown while they are written
  */
-export function agentRunDefinition(registry: AgentRegistry, model: ModelClient): ExecutionDefinition {
+export function agentRunDefinition(registry: AgentRegistry, model: ModelClient, feed: RunFeed): ExecutionDefinition {
   return {
     ...AGENT_RUN,
     ended: "ended",
@@ -67,15 +76,23 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient):
         retry: { attempts: 4, firstWaitMs: 5_000, factor: 4, longestWaitMs: 300_000 },
         timeoutMs: 600_000,
         system: true,
-        run: async ({ runId }: { readonly runId: `run_${string}` }, ctx: ActivityContext) => {
+        run: async (args: Json, ctx: ActivityContext) => {
+          const { runId, streamed = false } = modelArguments.parse(args);
           const own = ctx.use(agents) as unknown as { transcript: typeof transcript };
-          const { agent, version, messages } = await own.transcript({ runId });
-          return askModel(
-            model,
-            registry.find(agent, version),
-            messages as unknown as readonly ModelMessage[],
-            ctx.signal,
-          );
+          const { agent, version, messages, answer, shownTo } = await own.transcript({ runId });
+          const definition = registry.find(agent, version);
+          // What came before is durable by now.
+          feed.changed(ctx.tenant, shownTo);
+          const shown =
+            (streamed || feed.isFollowed(ctx.tenant, shownTo)) && isShownAsWritten(definition)
+              ? feed.show(ctx.tenant, shownTo, { ...answer, attempt: ctx.now })
+              : undefined;
+          try {
+            const read = messages as unknown as readonly ModelMessage[];
+            return await askModel(model, definition, read, ctx.signal, shown?.delta);
+          } finally {
+            shown?.end();
+          }
         },
       },
       "record-step": { operation: "agents.recordStep", system: true },
@@ -102,12 +119,15 @@ declare const transcript: (input: { readonly runId: string }) => Promise<{
   readonly agent: string;
   readonly version: number;
   readonly messages: readonly Json[];
+  readonly answer: { readonly messageId: string; readonly order: string };
+  readonly shownTo: readonly string[];
 }>;
 
 async function loop(ctx: ExecutionContext, run: RunArguments) {
-  const { runId } = run;
+  const { runId, streamed } = run;
   for (let step = 1; ; step += 1) {
-    const { text, output, misfits, ...answered } = modelStep.parse(await ctx.activity("model", { runId, step }));
+    const asked = { runId, step, ...(streamed === undefined ? {} : { streamed }) };
+    const { text, output, misfits, ...answered } = modelStep.parse(await ctx.activity("model", asked));
     const recorded = await ctx.activity("record-step", { runId, step, ...answered } as unknown as Json);
     const decisions = z.array(toolDecision).parse((recorded as { readonly decisions: Json }).decisions);
     if (misfits !== undefined) throw new ModelOutputInvalid({ model: answered.model, issues: misfits });

@@ -84,6 +84,12 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     return run;
   }
 
+  /** Itself, and those before it that have handed the conversation over: who follows them follows it. */
+  get sharedWith(): readonly string[] {
+    const { order, lineage } = this.state;
+    return order.endsWith(` ${this.id}`) ? [this.id] : [this.id, ...lineage.map(({ runId }) => runId)];
+  }
+
   get #about() {
     const { agent, agentVersion, conversationId } = this.state;
     return {

@@ -31,6 +31,8 @@ export interface Beginning {
   readonly parent?: AgentRun;
   /** The agent is a router, and one of these is to answer. */
   readonly candidates?: readonly AgentDefinition[] | undefined;
+  /** Whether its models stream although nobody follows it yet. */
+  readonly streamed?: boolean | undefined;
 }
 
 /**
@@ -73,7 +75,8 @@ export async function beginRun(
   const { id, version } = agent;
   if (candidates === undefined) {
     const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
-    ctx.executions.start(AGENT_RUN, runId, args, { agent: id });
+    const streamed = given.streamed === true ? { streamed: true } : {};
+    ctx.executions.start(AGENT_RUN, runId, { ...args, ...streamed }, { agent: id });
   } else {
     const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
     ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id });

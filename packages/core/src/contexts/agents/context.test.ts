@@ -417,8 +417,8 @@ test("a run is followed from its first message to its end, and from a cursor on"
   await app.settled();
   const all = [];
   for await (const each of acme.agents.follow({ runId })) all.push(each);
-  expect(all.map(({ item }) => (item.type === "message" ? item.message.role : item.run.status))).toEqual([
-    ...["user", "assistant", "tool", "assistant", "completed"],
+  expect(all.map(({ item }) => (item.type === "message" ? item.message.role : item.type))).toEqual([
+    ...["user", "assistant", "tool", "assistant", "status"],
   ]);
   const rest = [];
   for await (const each of acme.agents.follow({ runId }, { after: all[2]!.cursor })) rest.push(each.item.type);

@@ -15,7 +15,7 @@ import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
 import { agentRunDefinition } from "./agent-loop.ts";
 import { AgentRegistry, toolOf } from "./agent-registry.ts";
 import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
-import { AgentRun } from "./agent-run.ts";
+import { AgentRun, placeOf } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
 import { beginRun, type Ctx, messagesOf } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
@@ -27,13 +27,15 @@ import {
   NobodyToActFor,
   type ToolDecision,
 } from "./contract.ts";
-import { Conversation, Message } from "./conversation.ts";
+import { Conversation, Message, messageIdOf } from "./conversation.ts";
 import { Delegation } from "./delegation.ts";
+import { followRun } from "./follow-run.ts";
 import type { ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
+import type { RunFeed } from "./run-feed.ts";
 import type { Tool } from "./tool.ts";
 import { transcriptOf } from "./transcript.ts";
-import { agentView, followRun, messageView, runView } from "./views.ts";
+import { agentView, messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
 export interface AgentsOptions {
@@ -41,6 +43,7 @@ export interface AgentsOptions {
   /** Decides between several that fit. */
   readonly router?: AgentDefinition | undefined;
   readonly model: ModelClient;
+  readonly feed: RunFeed;
   /** What a call costs at most, in billionths; undefined where no price is known. */
   readonly priceOf: (
     models: readonly string[],
@@ -51,7 +54,7 @@ export interface AgentsOptions {
 const SUBJECT = "agents.run";
 
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
-export function agentsContext({ definitions, router, model, priceOf }: AgentsOptions) {
+export function agentsContext({ definitions, router, model, feed, priceOf }: AgentsOptions) {
   const registry = new AgentRegistry(definitions, router);
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
     const { outputTokens } = agent.limits;
@@ -72,7 +75,7 @@ export function agentsContext({ definitions, router, model, priceOf }: AgentsOpt
     dependsOn: [atomic(approvals), connectors],
     aggregates: [Agent, AgentRun, Budget, Conversation, Message],
     executions: [
-      ...(definitions.length === 0 ? [] : [agentRunDefinition(registry, model)]),
+      ...(definitions.length === 0 ? [] : [agentRunDefinition(registry, model, feed)]),
       ...(router === undefined ? [] : [agentRoutingDefinition(registry, model)]),
     ],
     handlers: {
@@ -82,7 +85,7 @@ export function agentsContext({ definitions, router, model, priceOf }: AgentsOpt
             .fitting({ capability, taskType })
             .map(async (each) => agentView(each, await ctx.tryLoad(Agent, each.id))),
         ),
-      run: async ({ input, conversationId, runId, connections = {}, ...asked }, ctx) => {
+      run: async ({ input, conversationId, runId, connections = {}, streamed, ...asked }, ctx) => {
         // Of what was asked for: which agent that means may be another one by now.
         const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections } as JsonObject);
         const id = (runId ?? ctx.newId("run")) as `run_${string}`;
@@ -105,17 +108,8 @@ export function agentsContext({ definitions, router, model, priceOf }: AgentsOpt
         const onBehalfOf = ctx.principal.onBehalfOf ?? self;
         if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
         Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
-        const given = {
-          runId: id,
-          agent,
-          onBehalfOf,
-          inputHash,
-          input,
-          conversation,
-          connections,
-          ...(routes ? { candidates } : {}),
-        };
-        const { run, stop } = await beginRun(ctx, given, wanted);
+        const begun = { runId: id, agent, onBehalfOf, inputHash, input, conversation, connections, streamed };
+        const { run, stop } = await beginRun(ctx, { ...begun, ...(routes ? { candidates } : {}) }, wanted);
         if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
         return { runId: id, conversationId: run.state.conversationId as `cnv_${string}`, agent: agent.id };
       },
@@ -134,7 +128,7 @@ export function agentsContext({ definitions, router, model, priceOf }: AgentsOpt
         const page = await ctx.find(Message, { where: { conversationId }, orderBy: "order", limit, after });
         return { items: page.items.map(messageView), next: page.next };
       },
-      follow: ({ runId }, ctx) => followRun(ctx, runId),
+      follow: ({ runId }, ctx) => followRun(ctx, feed, runId),
       cancel: async ({ runId, reason }, ctx) => {
         (await ctx.load(AgentRun, runId)).mustBeUnderWay();
         ctx.executions.cancel(runId, reason);
@@ -152,9 +146,14 @@ export function agentsContext({ definitions, router, model, priceOf }: AgentsOpt
         return { limits: found.state.limits, spent: found.state.spent, reserved: found.reservedBy(() => true) };
       },
       transcript: async ({ runId }, ctx) => {
-        const { agent, agentVersion, conversationId, connections } = (await ctx.load(AgentRun, runId)).state;
-        const messages = transcriptOf(await messagesOf(ctx, conversationId), runId);
-        return { agent, version: agentVersion, messages: messages as never, connections };
+        const run = await ctx.load(AgentRun, runId);
+        const { agent, agentVersion, conversationId, connections, messages } = run.state;
+        const read = transcriptOf(await messagesOf(ctx, conversationId), runId);
+        return {
+          ...{ agent, version: agentVersion, messages: read as never, connections },
+          answer: { messageId: messageIdOf(runId, messages), order: placeOf(run, messages) },
+          shownTo: [...run.sharedWith],
+        };
       },
       recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered }, ctx) => {
         const run = await ctx.load(AgentRun, runId);

@@ -269,6 +269,26 @@ const messageView = z.object({
 });
 export type MessageView = z.infer<typeof messageView>;
 
+const answerDelta = z.object({
+  /** The message that it will be part of. */
+  messageId: z.string(),
+  /** Another attempt begins anew: what came of the one before is void. */
+  attempt: z.string(),
+  /** Where in the answer's text it stands, in UTF-16 code units. After a gap the message tells what is missing. */
+  offset: z.int(),
+  text: z.string(),
+});
+/** A piece of an answer that is being written. */
+export type AnswerDelta = z.infer<typeof answerDelta>;
+
+const followed = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("message"), message: messageView }),
+  z.object({ type: z.literal("status"), run: runView }),
+  answerDelta.extend({ type: z.literal("delta") }),
+]);
+/** What a follower of a run sees. */
+export type Followed = z.infer<typeof followed>;
+
 const agentView = z.object({
   agent: z.string(),
   version: z.int(),
@@ -332,6 +352,8 @@ const contract = defineContract(
         runId: runId.optional(),
         /** Which connection of a provider its tools use, where the tenant has several. */
         connections: connectionsOfRun.optional(),
+        /** For who is about to follow it: its models stream from the first step on. */
+        streamed: z.boolean().optional(),
       }),
       output: z.object({ runId, conversationId, agent: z.string() }),
       errors: [AgentNotActive, NoAgentFits, NobodyToActFor, AgentLimitReached, AgentRunRequestedOtherwise],
@@ -370,13 +392,10 @@ const contract = defineContract(
     }),
     follow: stream({
       input: z.strictObject({ runId }),
-      output: z.discriminatedUnion("type", [
-        z.object({ type: z.literal("message"), message: messageView }),
-        z.object({ type: z.literal("status"), run: runView }),
-      ]),
+      output: followed,
       permission: "agents:read",
       http: "GET /agents/runs/{runId}/events",
-      summary: "Follows a run message by message until it has ended.",
+      summary: "Follows a run until it has ended: its messages and states, and what its model writes meanwhile.",
     }),
     cancel: command({
       input: z.strictObject({ runId, reason: z.string().min(1).max(1_000) }),
@@ -497,7 +516,15 @@ const contract = defineContract(
     }),
     transcript: query({
       input: z.strictObject({ runId }),
-      output: z.object({ agent: z.string(), version: z.int(), messages: z.array(json), connections: connectionsOfRun }),
+      output: z.object({
+        agent: z.string(),
+        version: z.int(),
+        messages: z.array(json),
+        connections: connectionsOfRun,
+        /** What the answer will be, and the runs whose followers see it. */
+        answer: z.object({ messageId: z.string(), order: z.string() }),
+        shownTo: z.array(z.string()),
+      }),
       permission: "internal",
       summary: "What the run's next model call is made of.",
     }),

@@ -75,7 +75,7 @@ export class Message extends AggregateRoot<MessageState, MessageEvent> {
     content: MessageState["content"],
     at: Instant,
   ): Message {
-    const message = new Message(`msg_${run.id}_${String(number).padStart(6, "0")}`);
+    const message = new Message(messageIdOf(run.id, number));
     message.raise(
       MessageAdded,
       {
@@ -94,4 +94,9 @@ export class Message extends AggregateRoot<MessageState, MessageEvent> {
     const { conversationId, runId, role, at } = data;
     return { conversationId, runId, role, at, ...withheld };
   }
+}
+
+/** The id of a run's message, by its place among them. */
+export function messageIdOf(runId: string, number: number): string {
+  return `msg_${runId}_${String(number).padStart(6, "0")}`;
 }

@@ -8,7 +8,10 @@ export interface Guardrail {
   readonly before?: (messages: readonly ModelMessage[]) => readonly ModelMessage[];
   /** Which tools the model may call at this point; what it calls beyond them is refused. */
   readonly tools?: (tools: readonly Tool[], messages: readonly ModelMessage[]) => readonly Tool[];
-  /** What counts as the model's answer to the conversation, which is given as it was before `before`. */
+  /**
+   * What counts as the model's answer to the conversation, which is given as it was before `before`. With it nobody sees
+   * an answer before it is whole.
+   */
   readonly after?: (answer: readonly AssistantPart[], messages: readonly ModelMessage[]) => readonly AssistantPart[];
 }
 
@@ -39,6 +42,11 @@ export function guarded(
     answer: (content) =>
       guardrails.reduceRight((answer, { after }, at) => after?.(answer, seen[at]!) ?? answer, content),
   };
+}
+
+/** Whether an answer may be seen before it is whole: what a guardrail makes of it is known only then. */
+export function isShownAsWritten({ guardrails }: { readonly guardrails: readonly Guardrail[] }): boolean {
+  return guardrails.every(({ after }) => after === undefined);
 }
 
 /** What `pseudonymized` finds. */

@@ -7,6 +7,7 @@ import { type Guarded, guarded } from "./guardrail.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
 import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
 import { nameOf } from "./model-prompt.ts";
+import type { ModelDelta } from "./model-stream.ts";
 import { requestOf } from "./transcript.ts";
 
 /** What a model call comes to, as the journal has it. */
@@ -29,6 +30,8 @@ export type ModelStep = z.infer<typeof modelStep>;
  * One answer of an agent's model. Where the agent declares a shape, an answer without tool calls has it: one that has
  * not is sent back once, with what is wrong.
  *
+ * @param onDelta has the model stream its answer, and sees it piece by piece
+
  * @throws what `ModelClient.call` throws
  */
 export async function askModel(
@@ -36,6 +39,7 @@ export async function askModel(
   agent: AgentDefinition,
   messages: readonly ModelMessage[],
   signal: AbortSignal,
+  onDelta?: (delta: ModelDelta) => void,
 ): Promise<ModelStep> {
   const { output: schema, models } = agent;
   const { messages: read, tools, answer } = guarded(agent.guardrails, messages, agent.tools);
@@ -45,11 +49,12 @@ export async function askModel(
     ...summary(calls, output, answer),
     offered,
   });
+  const options = { models, signal, ...(onDelta === undefined ? {} : { onDelta }) };
   const ask = (added: readonly ModelMessage[]) => {
-    if (schema === undefined) return client.call(request, { models, signal });
+    if (schema === undefined) return client.call(request, options);
     const described = outputSchema(schema);
     const asked = [...instructed(request.messages, described), ...added];
-    return client.call({ ...request, messages: asked, json: { schema: described } }, { models, signal });
+    return client.call({ ...request, messages: asked, json: { schema: described } }, options);
   };
   const first = await ask([]);
   if (schema === undefined || first.turn.toolCalls.length > 0) return stepOf([first], undefined);
@@ -58,6 +63,7 @@ export async function askModel(
     textOf(answer([{ type: "text", text: structuredText ?? text }]));
   const once = readOutput(schema, { text: restored(first.turn) });
   if (once.ok) return stepOf([first], once.value as Json);
+  onDelta?.({ type: "restarted" });
   const second = await ask(repair(first.turn, once.issues));
   const again = readOutput(schema, { text: restored(second.turn) });
   if (!again.ok) return { ...stepOf([first, second], undefined), misfits: [...again.issues] };
