@@ -47,6 +47,7 @@ export function benchOn(kind: PlaceKind): Bench {
       logger,
       authorizer: (principal: Principal, permission: string) => decide(principal, permission),
       ...options,
+      ...(place.executions === undefined ? {} : { executions: place.executions() }),
       store: store ?? (await place.open()),
       contexts: [labContext(lab), ledgerContext, deskContext(desk)] as LabContexts,
     });

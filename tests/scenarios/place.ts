@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { pglite, postgres } from "@armature/adapter-postgres";
-import type { StoreAdapter } from "@armature/core";
+import { type ArmatureOptions, embeddedEngine, type StoreAdapter } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { dropAll, freshDatabase } from "../../packages/adapter-postgres/src/fresh-database.ts";
 
@@ -9,6 +9,8 @@ export interface Place {
   readonly name: string;
   /** A store as another process would open it. Closing it leaves what it holds, and the place. */
   open(): Promise<StoreAdapter>;
+  /** Where its applications keep executions, when that is not their store. */
+  executions?(): NonNullable<ArmatureOptions["executions"]>;
   /** One to look into the place with. */
   readonly store: StoreAdapter;
   close(): Promise<void>;
@@ -25,6 +27,20 @@ export const inMemoryPlace: PlaceKind = {
   make: async () => {
     const store = inMemory();
     return { name: "in memory", store, open: async () => keptOpen(store), close: () => store.close() };
+  },
+};
+
+/** Executions lie in a store of their own: what commits ask of them goes through the outbox. */
+export const apartPlace: PlaceKind = {
+  name: "in memory, executions apart",
+  make: async () => {
+    const place = await inMemoryPlace.make();
+    const apart = inMemory();
+    return {
+      ...place,
+      name: "in memory, executions apart",
+      executions: () => ({ engine: embeddedEngine({ store: keptOpen(apart), pollMs: 100 }) }),
+    };
   },
 };
 

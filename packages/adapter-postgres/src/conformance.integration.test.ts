@@ -1,5 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { type CuttableLine, cuttableLine, leaseSuite, secretStoreSuite, storeSuite } from "@armature/conformance";
+import {
+  type CuttableLine,
+  cuttableLine,
+  executionEngineSuite,
+  leaseSuite,
+  secretStoreSuite,
+  storeSuite,
+} from "@armature/conformance";
 import { SealedSecretStore, Secret, type StoreAdapter, systemClock, systemIds } from "@armature/core";
 import { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,11 +18,17 @@ import { postgres } from "./postgres.ts";
 const embedded = pglite();
 afterAll(() => embedded.close());
 
+const QUICK = { pollMs: 20, leaseMs: 500 };
+
 storeSuite("PGlite", () => lent(embedded));
 leaseSuite("PGlite", async () => {
   await embedded.migrate([]);
   return { lease: embedded.lease };
 });
+
+executionEngineSuite("embedded, on PGlite", () => ({
+  open: async () => ({ options: { store: lent(embedded), executions: QUICK } }),
+}));
 
 describe("The one connection of PGlite", () => {
   const orders = { tenant: "acme", context: "after_refusals" };
@@ -51,7 +64,7 @@ describe.skipIf(await withoutServer())("with a server", () => {
     database = await freshDatabase();
   });
   afterAll(async () => {
-    await Promise.all(pools.map((pool) => pool.end()));
+    await Promise.all(pools.map((pool) => pool.ended || pool.end()));
     await Promise.all(lines.map((line) => line.close()));
     await dropAll([database]);
   });
@@ -67,7 +80,7 @@ describe.skipIf(await withoutServer())("with a server", () => {
     const pool = new Pool({ connectionString: url.href, max: 8 });
     pool.on("error", () => {}); // an idle connection was cut
     pools.push(pool);
-    return { store: postgres({ pool, rolePrefix: database.name }), loseBackend: line.cut };
+    return { store: postgres({ pool, rolePrefix: database.name }), loseBackend: line.cut, pool };
   };
 
   storeSuite("PostgreSQL", async () => ({
@@ -84,6 +97,16 @@ describe.skipIf(await withoutServer())("with a server", () => {
             `UPDATE ${schema}.${table} SET ${at} = ${at} - $1::bigint * interval '1 millisecond'`,
             [ms],
           );
+    },
+  }));
+  executionEngineSuite("embedded, on PostgreSQL", () => ({
+    open: async () => {
+      const { store, loseBackend, pool } = await cuttable();
+      return {
+        options: { store, executions: QUICK },
+        kill: async () => void (await loseBackend()),
+        close: () => pool.end(),
+      };
     },
   }));
   secretStoreSuite("sealed in PostgreSQL", async () => {

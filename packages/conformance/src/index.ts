@@ -3,6 +3,8 @@ export { type CacheSetup, cacheSuite } from "./cache-suite.ts";
 export { type ClockSetup, clockSuite } from "./clock-suite.ts";
 export { type CuttableLine, cuttableLine } from "./cuttable-line.ts";
 export { type EventBusSetup, eventBusSuite } from "./event-bus-suite.ts";
+export type { EngineProcess, ExecutionEngineSetup } from "./execution-engine-fixture.ts";
+export { executionEngineSuite } from "./execution-engine-suite.ts";
 export { httpClientSuite } from "./http-client-suite.ts";
 export { idsSuite } from "./ids-suite.ts";
 export { type LeaseSetup, leaseSuite } from "./lease-suite.ts";

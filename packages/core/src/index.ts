@@ -289,8 +289,10 @@ export {
   type RetryPolicy,
 } from "./kernel/execution.ts";
 export type { ExecutionCommands, ExecutionQueries } from "./kernel/execution-calls.ts";
+export type { ActivityAttempt, ExecutionEngine, ExecutionHost, ExecutionWork } from "./kernel/execution-engine.ts";
 export type {
   ActivityAttempts,
+  CarriedExecution,
   ExecutionChange,
   ExecutionEnd,
   ExecutionReads,
@@ -487,7 +489,8 @@ export type {
   TransactionClients,
 } from "./runtime/armature.ts";
 export { createArmature } from "./runtime/create-armature.ts";
-export type { ExecutionOptions } from "./runtime/executions/worker-settings.ts";
+export { embeddedEngine } from "./runtime/executions/embedded-engine.ts";
+export type { ExecutionOptions, ExecutionsElsewhere } from "./runtime/executions/worker-settings.ts";
 export { GuardedHttpClient, type GuardedHttpClientOptions } from "./runtime/guarded-http-client.ts";
 export type { ProjectionOptions } from "./runtime/projection-runner.ts";
 export type { RelayOptions } from "./runtime/relay-settings.ts";

@@ -111,15 +111,19 @@ export type ExecutionChange =
   | { readonly step: "retry"; readonly id: string; readonly at: number }
   | { readonly step: "write"; readonly write: Omit<ExecutionWrite, "tenant"> };
 
-/** An execution as the worker gets it that has to go on with it. */
-export interface TakenExecution extends NewExecution {
+/** An execution as its engine knows it. */
+export interface CarriedExecution extends NewExecution {
   readonly tenant: string;
+  /** How often it has failed and was gone on with. */
+  readonly retries: number;
+}
+
+/** An execution as the worker gets it that has to go on with it. */
+export interface TakenExecution extends CarriedExecution {
   /** Grows whenever it is taken: what an earlier holder writes is refused. */
   readonly fence: number;
   /** How often it was taken since something last happened, or it last waited; 1 the first time. */
   readonly takes: number;
-  /** How often it has failed and was gone on with. */
-  readonly retries: number;
   readonly journal: readonly JournalEntry[];
   readonly attempts: Readonly<Record<string, ActivityAttempts>>;
   /** In the order in which they came. */

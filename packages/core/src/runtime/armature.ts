@@ -30,7 +30,7 @@ import type { Principal, PrincipalInput } from "../kernel/principal.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionClient } from "../kernel/store-adapter.ts";
-import type { ExecutionOptions } from "./executions/worker-settings.ts";
+import type { ExecutionOptions, ExecutionsElsewhere } from "./executions/worker-settings.ts";
 import type { ProjectionOptions } from "./projection-runner.ts";
 import type { RelayOptions } from "./relay-settings.ts";
 import type { RetentionOptions } from "./retention-loop.ts";
@@ -92,8 +92,11 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly relay?: RelayOptions | false;
   /** `false`: this process keeps no projections up to date (another one does). */
   readonly projections?: ProjectionOptions | false;
-  /** How this process works on durable executions. `false`: not at all (another one does). */
-  readonly executions?: ExecutionOptions | false;
+  /**
+   * How this process works on durable executions, or the engine that carries them elsewhere than in the store. `false`:
+   * this process works on none (another one does).
+   */
+  readonly executions?: ExecutionOptions | ExecutionsElsewhere | false;
   /**
    * How long it is remembered what calls with an idempotency key came to. `false`: this process forgets nothing, as is
    * the default where `relay` is `false`.

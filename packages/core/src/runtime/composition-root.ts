@@ -25,11 +25,10 @@ import { InMemoryRateLimiter } from "../in-memory/in-memory-rate-limiter.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
 import type { Client, OwnClient } from "../kernel/contract.ts";
-import { InvalidInput } from "../kernel/errors.ts";
 import { type Ids, systemIds } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
 import { type Party, tenantId } from "../kernel/principal.ts";
-import { Secret } from "../kernel/secret.ts";
+import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
 import { agentPorts } from "./agent-ports.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
@@ -38,10 +37,12 @@ import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
 import { consumersOf } from "./consumers.ts";
+import { engineOf } from "./executions/execution-workers.ts";
 import { GuardedHttpClient } from "./guarded-http-client.ts";
 import { workOf } from "./handler-context.ts";
 import type { PipelineWithin } from "./host-transactions.ts";
 import { deriveKey } from "./key-derivation.ts";
+import { keyEncryptionKeyOf } from "./key-encryption-key.ts";
 import { observedSend } from "./observed-send.ts";
 import { Pipeline } from "./pipeline.ts";
 import { ProjectionDesk } from "./projection-administration.ts";
@@ -104,7 +105,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
   container
     .bind(T.rateLimiter)
     .toResolvedValue((clock: Clock) => options.rateLimiter ?? new InMemoryRateLimiter(clock), [T.clock]);
-  container.bind(T.key).toResolvedValue((ids: Ids) => keyOf(options, ids), [T.ids]);
+  container.bind(T.key).toResolvedValue((ids: Ids) => keyEncryptionKeyOf(options, ids), [T.ids]);
   container
     .bind(T.secrets)
     .toResolvedValue(
@@ -155,6 +156,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     inputKey: deriveKey(container.get(T.key), "idempotency-input"),
     lifecycle,
     telemetry: new Telemetry(container.get(T.ids)),
+    engine: engineOf(options.executions),
   };
   const detached: DetachedCalls = ({ principal, traceparent, correlationId }) =>
     clientOf(pipeline, connectors, {
@@ -244,25 +246,6 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     background,
     desk,
   });
-}
-
-function keyOf({ keyEncryptionKey, store, secrets }: ArmatureOptions, ids: Ids): Secret<string> {
-  if (keyEncryptionKey instanceof Secret) return keyEncryptionKey;
-  if (keyEncryptionKey !== undefined) return new Secret(keyEncryptionKey);
-  if (store.lasting) {
-    const why =
-      secrets === undefined ? "it seals the secrets that are kept in the store" : "it signs OAuth authorizations";
-    throw new InvalidInput({
-      subject: "What createArmature was given",
-      issues: [
-        {
-          path: "keyEncryptionKey",
-          message: `is needed (${why}): 32 random bytes in base64, as \`openssl rand -base64 32\` makes them`,
-        },
-      ],
-    });
-  }
-  return new Secret(Buffer.from(ids.random(32)).toString("base64"));
 }
 
 function toAuthorizer(allows: (...args: Parameters<Authorizer["allows"]>) => boolean | Promise<boolean>): Authorizer {

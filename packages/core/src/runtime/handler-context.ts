@@ -91,7 +91,7 @@ export class HandlerContexts {
       random: (bytes: number) => ids.random(bytes),
       use: this.#use(target, call, ["query"], { work }),
       ...sending(ids, target, call, work),
-      executions: executionCommands(this.#ports.store, target.context, call, work),
+      executions: executionCommands(this.#ports, target.context, call, work),
       [WORK]: work,
     };
   }
@@ -146,7 +146,7 @@ export class HandlerContexts {
       ...this.#common(target, call),
       load: orNotFound(tryLoad),
       ...this.#finding(target, call, tryLoad, (type, stored) => restoreAggregate(new type(stored.id), stored)),
-      executions: executionQueries(this.#ports.store, target, call),
+      executions: executionQueries(this.#ports, target, call),
       use: this.#use(target, call, ["query"]) as Reads["use"],
     };
   }

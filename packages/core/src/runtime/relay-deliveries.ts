@@ -5,6 +5,7 @@ import type { Message } from "../kernel/outbox.ts";
 import type { SentCommand } from "../kernel/sent-command.ts";
 import type { StoredEvent } from "../kernel/store.ts";
 import { errorText } from "./error-text.ts";
+import { deliverRequest, isExecutionRequest } from "./executions/execution-requests.ts";
 import { isDefinite, isPassing } from "./idempotency.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { RelayClaims } from "./relay-claims.ts";
@@ -165,6 +166,11 @@ export class RelayDeliveries {
     try {
       const begun = await this.#slots.commands.run(async () => {
         if (!mayBegin()) return false;
+        const { engine, clock } = this.#ports;
+        if (engine !== undefined && isExecutionRequest(command)) {
+          await deliverRequest(engine, command, clock.now());
+          return true;
+        }
         await this.#pipeline.call(operation, command.input, {
           principal: {
             tenant: command.tenant,
@@ -286,7 +292,9 @@ function idOf(message: Message): { readonly eventId: string } | { readonly comma
 }
 
 // An operation that is not known here may be known to a newer process, which will have the partition one day.
-function isRefusal(error: unknown, { operation }: SentCommand): boolean {
-  if (error instanceof NotFound && error.details.type === "operation" && error.details.id === operation) return false;
+function isRefusal(error: unknown, command: SentCommand): boolean {
+  if (isExecutionRequest(command)) return false;
+  if (error instanceof NotFound && error.details.type === "operation" && error.details.id === command.operation)
+    return false;
   return error instanceof ArmatureError && isDefinite(error) && !isPassing(error);
 }

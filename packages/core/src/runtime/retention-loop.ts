@@ -61,13 +61,13 @@ export class RetentionLoop implements LeasedWork {
   // Not at once: a process that starts has better things to do.
   readonly firstWaitMs = 60_000;
   readonly shortestWaitMs = HOUR_MS;
-  readonly #ports: Pick<RuntimePorts, "store" | "clock" | "logger">;
+  readonly #ports: Pick<RuntimePorts, "store" | "engine" | "clock" | "logger">;
   readonly #contexts: readonly string[];
   readonly #settings: Required<RetentionOptions>;
   #removed = 0;
 
   constructor(
-    ports: Pick<RuntimePorts, "store" | "clock" | "logger">,
+    ports: Pick<RuntimePorts, "store" | "engine" | "clock" | "logger">,
     contexts: readonly string[],
     settings: Required<RetentionOptions>,
   ) {
@@ -77,13 +77,15 @@ export class RetentionLoop implements LeasedWork {
   }
 
   async look(stop: AbortSignal): Promise<Looked> {
-    const { clock, logger, store } = this.#ports;
+    const { clock, engine, logger, store } = this.#ports;
     const { keepMs, inbox } = this.#settings;
     let full = false;
     for (const context of this.#contexts) {
       if (stop.aborted) break;
       const rows = await store.prune(context, { olderThanMs: keepMs, limit: BATCH, inbox });
-      const ended = await store.executions.prune(context, { now: clock.now(), olderThanMs: keepMs, limit: BATCH });
+      const old = { now: clock.now(), olderThanMs: keepMs, limit: BATCH };
+      const ended =
+        engine === undefined ? await store.executions.prune(context, old) : ((await engine.prune?.(context, old)) ?? 0);
       if (rows + ended === 0) continue;
       this.#removed += rows + ended;
       full ||= rows === BATCH || ended === BATCH;

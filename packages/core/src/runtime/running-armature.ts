@@ -13,7 +13,6 @@ import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } 
 import type { BackgroundWork } from "./background-work.ts";
 import { type CallRequest, callOptions } from "./call.ts";
 import { clientOf } from "./client.ts";
-import type { ExecutionWorker } from "./executions/execution-worker.ts";
 import { executionWorkers } from "./executions/execution-workers.ts";
 import type { Calls } from "./handler-context.ts";
 import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
@@ -65,7 +64,11 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     aggregates: aggregates.map(({ definition }) => ({ type: definition.type, index: definition.index })),
     projections: projections.map(({ name, index }) => ({ name, index })),
   }));
-  const migrate = () => store.migrate(stored);
+  const carried = contexts.filter(({ executions }) => executions.length > 0).map(({ contract }) => contract.name);
+  const migrate = async () => {
+    await store.migrate(stored);
+    await ports.engine?.migrate?.(carried);
+  };
   if (store.embedded) await migrate();
 
   const settings = options.relay === false ? undefined : relaySettings(options.relay ?? {});
@@ -97,8 +100,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
           fired: (context) => nudgeRelays([context]),
         });
   const workers = executionWorkers(options.executions, parts);
-  const loops: readonly (TimerLoop | Relay | LeasedLoop | ExecutionWorker)[] = [
-    ...workers.values(),
+  const loops: readonly (TimerLoop | Relay | LeasedLoop)[] = [
     ...(timers === undefined ? [] : [timers]),
     ...relays,
     ...followers.map(({ loop }) => loop),
@@ -108,7 +110,9 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     retention === false
       ? undefined
       : new LeasedLoop(new RetentionLoop(ports, names, retentionSettings(retention)), ports);
-  const progress = () => loops.reduce((sum, loop) => sum + loop.progress, 0);
+  // Engines begin by themselves.
+  const working: readonly Pick<Relay, "look" | "progress" | "stop">[] = [...workers.values(), ...loops];
+  const progress = () => working.reduce((sum, each) => sum + each.progress, 0);
   const nudgeFollowers = (changed: readonly string[]) => {
     for (const { runner, loop } of followers) if (changed.some((name) => runner.sources.has(name))) loop.nudge();
   };
@@ -123,7 +127,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     if (dueAt !== undefined) timers?.nudge(dueAt);
   });
   // What other processes tell of is news for whoever works on it here.
-  if (loops.length > 0)
+  if (working.length > 0)
     signals.hear((name) => {
       nudge.get(name)?.nudge();
       workers.get(name)?.nudge();
@@ -182,7 +186,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
   const close = async () => {
     for (const end of unwatch) end();
     await signals.close();
-    await Promise.all([...loops.map((loop) => loop.stop()), pruning?.stop()]);
+    await Promise.all([...working.map((each) => each.stop()), pruning?.stop()]);
     transactions.stop();
     await pipeline.answered();
     await parts.background.ended();
@@ -194,6 +198,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     enough.abort();
     await ports.bus.close();
     await closeHttp(parts.http);
+    await ports.engine?.close();
     await store.close();
   };
 
@@ -209,7 +214,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     migrate,
     pendingMigration: async () => (await store.pendingMigration?.(stored)) ?? [],
     async ready() {
-      await Promise.all([store.ping(), ports.bus.ping(), ports.secrets.ping()]);
+      await Promise.all([store.ping(), ports.bus.ping(), ports.secrets.ping(), ports.engine?.ping()]);
     },
     on(type, listener) {
       // What a listener does wrong is not the call's: its change is committed by now.
@@ -228,7 +233,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
       for (;;) {
         // What a relay was at before may have given another one work after that one looked.
         const before = progress();
-        const found = await Promise.all(loops.map((loop) => loop.look()));
+        const found = await Promise.all(working.map((each) => each.look()));
         if (found.every((each) => each === "nothing") && progress() === before) return;
         if (clock.now() > giveUpAt) throw new DeadlineExceeded({ operation: "settled" });
         if (found.includes("not-ours") && progress() === before) await clock.sleep(LOOK_AGAIN_MS);

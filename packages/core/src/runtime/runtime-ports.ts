@@ -1,5 +1,6 @@
 import type { Emitter } from "mitt";
 import type { Clock } from "../kernel/clock.ts";
+import type { ExecutionEngine } from "../kernel/execution-engine.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { DeadLetter } from "../kernel/outbox.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
@@ -44,6 +45,8 @@ export interface RuntimePorts {
   readonly inputKey: Secret<Uint8Array>;
   readonly lifecycle: Emitter<LifecycleEvents>;
   readonly telemetry: Telemetry;
+  /** Where executions lie that are not in the store. */
+  readonly engine: ExecutionEngine | undefined;
 }
 
 /** What calls need of the ports: a transaction of the host's has no more of a store. */

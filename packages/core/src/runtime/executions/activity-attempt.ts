@@ -1,21 +1,21 @@
 import { type Clock, toInstant } from "../../kernel/clock.ts";
 import type { CallOptions, Client, Contract } from "../../kernel/contract.ts";
-import { type ActivityContext, ActivityTimedOut } from "../../kernel/execution.ts";
+import { type Activity, type ActivityContext, ActivityTimedOut } from "../../kernel/execution.ts";
+import type { ActivityAttempt } from "../../kernel/execution-engine.ts";
 import type { Logger } from "../../kernel/ports.ts";
 import type { Json } from "../../kernel/schema.ts";
-import type { Attempt } from "./execution-run.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 // A reason of our own: making the default one costs more than a short activity.
 const OVER = new Error("The attempt is over.");
 
 /** How long an attempt may take, in milliseconds. */
-export function timeoutOf({ activity }: Pick<Attempt, "activity">): number {
-  return activity.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+export function timeoutOf({ timeoutMs }: Activity): number {
+  return timeoutMs ?? DEFAULT_TIMEOUT_MS;
 }
 
 /** The same whenever an activity is repeated, and no other's. After a retry of the whole it is a new call. */
-export function idempotencyKeyOf(context: string, { execution, position }: Attempt): string {
+export function idempotencyKeyOf(context: string, { execution, position }: ActivityAttempt): string {
   const retried = execution.retries === 0 ? "" : `/r${execution.retries}`;
   return `${context}/${execution.id}/${position}${retried}`;
 }
@@ -33,10 +33,14 @@ interface Surroundings {
  *
  * @throws {ActivityTimedOut} it took longer, or was silent for too long
  */
-export async function runActivity(attempt: Attempt, surroundings: Surroundings): Promise<Json | undefined> {
+export async function runActivity(
+  attempt: ActivityAttempt,
+  activity: Activity,
+  surroundings: Surroundings,
+): Promise<Json | undefined> {
   const { clock } = surroundings;
-  const { activity, name, signal } = attempt;
-  const timeoutMs = timeoutOf(attempt);
+  const { name, signal } = attempt;
+  const timeoutMs = timeoutOf(activity);
   const { heartbeatTimeoutMs } = activity;
   const abort = new AbortController();
   const giveUp = () => abort.abort(signal.reason);
@@ -84,7 +88,7 @@ export async function runActivity(attempt: Attempt, surroundings: Surroundings):
 }
 
 function contextOf(
-  attempt: Attempt,
+  attempt: ActivityAttempt,
   { context, clock, logger, client }: Surroundings,
   signal: AbortSignal,
   heartbeat: (progress?: Json) => Promise<void>,

@@ -8,6 +8,7 @@ import {
   ExecutionKeepsCrashing,
   ExecutionStuck,
 } from "../../kernel/execution.ts";
+import type { ActivityAttempt } from "../../kernel/execution-engine.ts";
 import type {
   ActivityAttempts,
   ExecutionEnd,
@@ -16,7 +17,6 @@ import type {
   Signal,
   TakenExecution,
 } from "../../kernel/executions.ts";
-import { parse } from "../../kernel/parse.ts";
 import type { Logger } from "../../kernel/ports.ts";
 import { canonicalJson, type Json } from "../../kernel/schema.ts";
 import { errorText } from "../error-text.ts";
@@ -25,28 +25,17 @@ import { type Asked, diverged, ExecutionScript } from "./execution-script.ts";
 import { mostAttempts, waitBeforeRetry } from "./retry.ts";
 import { storableJson } from "./storable-json.ts";
 
-/** One attempt of an activity. */
-export interface Attempt {
-  readonly execution: TakenExecution;
-  readonly name: string;
-  readonly activity: Activity;
-  readonly args: Json;
-  readonly position: number;
-  readonly number: number;
-  readonly progress: Json | undefined;
-  readonly signal: AbortSignal;
-  heartbeat(progress: Json | undefined): Promise<void>;
-  /** For what changes the store that the journal is in: has its result written with the change. */
-  readonly join: ((value: Json | undefined) => Omit<ExecutionWrite, "tenant">) | undefined;
-}
-
 /** What a run needs of its worker. */
 export interface RunHost {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Whether the activity's result and what it changes are one commit. */
   joins(activity: Activity): boolean;
-  attempt(attempt: Attempt): Promise<Json | undefined>;
+  /** @param join of an activity that joins: has its result written with what it changes */
+  attempt(
+    attempt: ActivityAttempt,
+    join: ((value: Json | undefined) => Omit<ExecutionWrite, "tenant">) | undefined,
+  ): Promise<Json | undefined>;
   signals(execution: TakenExecution): Promise<readonly Signal[]>;
   /** Whether it was written; not when the execution is held by another worker. */
   write(write: ExecutionWrite): Promise<boolean>;
@@ -335,7 +324,7 @@ export class ExecutionRun {
     going.attempts += 1;
     let happened: Happened | undefined;
     try {
-      happened = this.#host.joins(activity) ? await this.#joined(going, activity) : await this.#apart(going, activity);
+      happened = this.#host.joins(activity) ? await this.#joined(going) : await this.#apart(going);
     } catch (error) {
       if (error instanceof RunAbandoned) this.#abandon(error);
       else if (!this.#over) happened = this.#failed(going, activity, error);
@@ -350,23 +339,23 @@ export class ExecutionRun {
     this.#wake?.();
   }
 
-  async #apart(going: Going, activity: Activity): Promise<Happened> {
+  async #apart(going: Going): Promise<Happened> {
     await this.#withPen(() => this.#write());
-    const value = await this.#host.attempt(this.#attemptOf(going, activity, undefined));
-    return { entry: this.#entryOf(going, { type: "value", value: checked(going, activity, value) }), written: false };
+    const value = await this.#host.attempt(this.#attemptOf(going), undefined);
+    return { entry: this.#entryOf(going, { type: "value", value }), written: false };
   }
 
   /** The result is written with what the activity changes. Until then nothing else is. */
-  #joined(going: Going, activity: Activity): Promise<undefined> {
+  #joined(going: Going): Promise<undefined> {
     this.#joining += 1;
     const attempt = async () => {
       await this.#write();
       let entry: JournalEntry | undefined;
       const join = (value: Json | undefined) => {
-        entry = this.#entryOf(going, { type: "value", value: checked(going, activity, value) });
+        entry = this.#entryOf(going, { type: "value", value });
         return { id: this.#taken.id, fence: this.#taken.fence, length: this.#length, entries: [entry] };
       };
-      await this.#host.attempt(this.#attemptOf(going, activity, join));
+      await this.#host.attempt(this.#attemptOf(going), join);
       this.#length += 1;
       // In the journal's order, and before anybody may look again.
       const behind = this.#happened.filter(({ written }) => written).length;
@@ -378,22 +367,11 @@ export class ExecutionRun {
     });
   }
 
-  #attemptOf({ asked, attempts, progress, abort }: Going, activity: Activity, join: Attempt["join"]): Attempt {
+  #attemptOf({ asked, attempts, progress, abort }: Going): ActivityAttempt {
     const { name, args, position } = asked;
     const heartbeat = (told: Json | undefined) => this.#heartbeat(position, told);
     const { signal } = abort;
-    return {
-      execution: this.#taken,
-      name,
-      activity,
-      args,
-      position,
-      number: attempts,
-      progress,
-      signal,
-      heartbeat,
-      join,
-    };
+    return { execution: this.#taken, name, args, position, number: attempts, progress, signal, heartbeat };
   }
 
   #entryOf({ asked, attempts }: Going, outcome: JournalEntry["outcome"]): JournalEntry {
@@ -565,9 +543,4 @@ const DOUBTFUL: ReadonlySet<ErrorKind> = new Set(["timeout", "unavailable", "int
 
 function isInDoubt(error: unknown): boolean {
   return !(error instanceof RunOver) && !(error instanceof ArmatureError && !DOUBTFUL.has(error.kind));
-}
-
-function checked({ asked }: Going, { output }: Activity, value: Json | undefined): Json | undefined {
-  const subject = `The result of the activity "${asked.name}"`;
-  return storableJson(output === undefined ? value : parse(output, value, subject), subject);
 }

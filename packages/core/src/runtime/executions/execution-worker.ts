@@ -1,21 +1,19 @@
-import type { ContextDefinition } from "../../kernel/context.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
-import type { Activity, ExecutionDefinition } from "../../kernel/execution.ts";
-import type { ExecutionEnd, ExecutionWrite, ServedDefinition, TakenExecution } from "../../kernel/executions.ts";
-import type { Principal } from "../../kernel/principal.ts";
-import type { Json } from "../../kernel/schema.ts";
-import type { CallRequest } from "../call.ts";
-import { clientOf } from "../client.ts";
+import type { ExecutionDefinition } from "../../kernel/execution.ts";
+import type { ExecutionWork } from "../../kernel/execution-engine.ts";
+import type {
+  ExecutionEnd,
+  Executions,
+  ExecutionWrite,
+  ServedDefinition,
+  TakenExecution,
+} from "../../kernel/executions.ts";
 import { errorText } from "../error-text.ts";
-import type { Calls } from "../handler-context.ts";
 import type { Found } from "../relay.ts";
-import type { RuntimePorts } from "../runtime-ports.ts";
-import { idempotencyKeyOf, runActivity, timeoutOf } from "./activity-attempt.ts";
-import { type Attempt, ExecutionRun, RunAbandoned, type RunHost } from "./execution-run.ts";
+import { type JoinableHost, keyOf } from "./execution-host.ts";
+import { ExecutionRun, RunAbandoned, type RunHost } from "./execution-run.ts";
 import { ExecutionWriter } from "./execution-writer.ts";
 import type { WorkerSettings } from "./worker-settings.ts";
-
-type Ports = Pick<RuntimePorts, "store" | "clock" | "ids" | "logger">;
 
 /** What an abandoned run was about, and when it may be gone on with. */
 interface Doubt {
@@ -33,10 +31,9 @@ const GRACE_MS = 5_000;
  * Goes on with the executions of one context, many at a time. Any number of processes may do so: each execution is held
  * by one, and what another one still writes of it is refused.
  */
-export class ExecutionWorker {
-  readonly #context: ContextDefinition;
-  readonly #ports: Ports;
-  readonly #calls: Pick<Calls, "call" | "stream">;
+export class ExecutionWorker implements ExecutionWork {
+  readonly #host: JoinableHost;
+  readonly #executions: Executions;
   readonly #settings: WorkerSettings;
   readonly #definitions = new Map<string, ExecutionDefinition>();
   readonly #served: readonly ServedDefinition[];
@@ -58,23 +55,18 @@ export class ExecutionWorker {
   #waiters: ((found: Found) => void)[] = [];
   #progress = 0;
 
-  constructor(
-    context: ContextDefinition,
-    ports: Ports,
-    calls: Pick<Calls, "call" | "stream">,
-    settings: WorkerSettings,
-  ) {
-    this.#context = context;
-    this.#ports = ports;
-    this.#calls = calls;
+  constructor(host: JoinableHost, executions: Executions, settings: WorkerSettings) {
+    const { context, definitions, ids } = host;
+    this.#host = host;
+    this.#executions = executions;
     this.#settings = settings;
-    for (const definition of context.executions) this.#definitions.set(keyOf(definition), definition);
-    this.#served = servedBy(context.executions);
-    this.#bounded = context.executions.some(
+    for (const each of definitions) this.#definitions.set(keyOf(each.name, each.version), each);
+    this.#served = servedBy(definitions);
+    this.#bounded = definitions.some(
       ({ concurrency, concurrencyPerTenant }) => (concurrency ?? concurrencyPerTenant) !== undefined,
     );
-    this.#writer = new ExecutionWriter(ports.store.executions, context.contract.name);
-    this.#worker = ports.ids.next("wkr");
+    this.#writer = new ExecutionWriter(executions, context);
+    this.#worker = ids.next("wkr");
   }
 
   start(): void {
@@ -91,12 +83,12 @@ export class ExecutionWorker {
     await this.#outlast();
     for (const run of this.#runs.values()) run.lose();
     // Who cannot say so is silent, and others take over.
-    await this.#ports.store.executions.leave(this.#context.contract.name, this.#worker).catch(() => undefined);
+    await this.#executions.leave(this.#host.context, this.#worker).catch(() => undefined);
   }
 
   // What is under way stays ours for as long as it is waited for.
   async #outlast(): Promise<void> {
-    const { clock } = this.#ports;
+    const { clock } = this.#host;
     const giveUpAt = clock.now() + GRACE_MS;
     const ended = Promise.all(this.#drives);
     while (this.#drives.size > 0 && clock.now() < giveUpAt) {
@@ -129,7 +121,7 @@ export class ExecutionWorker {
   }
 
   async #loop(): Promise<void> {
-    const { clock, logger } = this.#ports;
+    const { clock, logger } = this.#host;
     while (!this.#stop.signal.aborted) {
       this.#nudged = false;
       this.#dueAt = Number.POSITIVE_INFINITY;
@@ -143,7 +135,7 @@ export class ExecutionWorker {
       } catch (error) {
         if (this.#stop.signal.aborted) break;
         logger.warn("Executions could not be looked for; they wait", {
-          context: this.#context.contract.name,
+          context: this.#host.context,
           error: errorText(error),
         });
         wakeAt = clock.now() + AGAIN_MS;
@@ -166,7 +158,7 @@ export class ExecutionWorker {
   }
 
   async #sleepUntil(time: number): Promise<void> {
-    const { clock } = this.#ports;
+    const { clock } = this.#host;
     const until = Math.min(time, clock.now() + this.#settings.ttlMs / 3);
     for (;;) {
       this.#wakeAt = Math.min(until, this.#dueAt);
@@ -187,15 +179,15 @@ export class ExecutionWorker {
   }
 
   #ask(limit: number) {
-    const { store, clock } = this.#ports;
+    const { context, clock } = this.#host;
     const { ttlMs } = this.#settings;
     const request = { worker: this.#worker, ttlMs, now: clock.now(), limit, definitions: this.#served };
-    return store.executions.take(this.#context.contract.name, request);
+    return this.#executions.take(context, request);
   }
 
   /** When to look again. */
   async #take(): Promise<number> {
-    const { clock } = this.#ports;
+    const { clock } = this.#host;
     const { concurrency } = this.#settings;
     await this.#settleDoubts();
     const limit = Math.max(0, concurrency - this.#runs.size);
@@ -205,7 +197,7 @@ export class ExecutionWorker {
       void this.#runs
         .get(`${tenant} ${id}`)
         ?.signaled(signals)
-        .catch((error: unknown) => this.#ports.logger.warn("Signals could not be read", { error: errorText(error) }));
+        .catch((error: unknown) => this.#host.logger.warn("Signals could not be read", { error: errorText(error) }));
     // With all places taken, the next look is when one is free.
     if (limit === 0 || taken.executions.length < limit) return taken.nextAt ?? Number.POSITIVE_INFINITY;
     return this.#runs.size < concurrency ? clock.now() : Number.POSITIVE_INFINITY;
@@ -213,8 +205,8 @@ export class ExecutionWorker {
 
   #begin(execution: TakenExecution): void {
     const key = `${execution.tenant} ${execution.id}`;
-    const definition = this.#definitions.get(keyOf({ name: execution.definition, version: execution.version }))!;
-    const run = new ExecutionRun(execution, definition, this.#hostOf(execution, definition));
+    const definition = this.#definitions.get(keyOf(execution.definition, execution.version))!;
+    const run = new ExecutionRun(execution, definition, this.#hostOf(execution));
     // One that was taken from us and has come back: the older run is not to write any more.
     this.#runs.get(key)?.lose();
     this.#runs.set(key, run);
@@ -236,77 +228,38 @@ export class ExecutionWorker {
     this.#drives.add(drive);
   }
 
-  #hostOf(execution: TakenExecution, definition: ExecutionDefinition): RunHost {
-    const { clock, logger, store } = this.#ports;
-    const scope = { tenant: execution.tenant, context: this.#context.contract.name };
+  #hostOf(execution: TakenExecution): RunHost {
+    const { clock, logger, context } = this.#host;
+    const scope = { tenant: execution.tenant, context };
     return {
       clock,
       logger,
-      joins: (activity) => this.#joins(activity),
-      attempt: (attempt) => this.#attempt(attempt),
-      signals: () => store.executions.signals(scope, execution.id),
+      joins: (activity) => this.#host.joins?.(activity) === true,
+      attempt: (attempt, join) => this.#host.attempt(attempt, join),
+      signals: () => this.#executions.signals(scope, execution.id),
       write: async (write) => {
         const written = await this.#writer.write(write);
         if (written && write.next?.type === "wait") this.#noteDue(write.next.dueAt);
         return written;
       },
-      end: (_execution, write, end) =>
-        definition.ended === undefined
-          ? this.#writer.write(write)
-          : this.#ended(definition.ended, execution, write, end),
+      end: (_, write, end) => this.#end(execution, write, end),
     };
   }
 
-  #joins({ operation }: Activity): boolean {
-    return operation !== undefined && this.#settings.joins(operation);
-  }
-
-  async #attempt(attempt: Attempt): Promise<Json | undefined> {
-    const { activity, execution, args, signal } = attempt;
-    const context = this.#context.contract.name;
-    const base = this.#requestOf(execution, activity.system === true);
-    if (activity.operation === undefined)
-      return runActivity(attempt, {
-        context,
-        clock: this.#ports.clock,
-        logger: this.#ports.logger,
-        client: (contract, options) => withOptions(clientOf(this.#calls, contract, base), options),
-      });
-    const request: CallRequest = { ...base, signal, timeoutMs: timeoutOf(attempt) };
-    const { join } = attempt;
-    const answer =
-      join === undefined
-        ? this.#calls.call(activity.operation, args, { ...request, idempotencyKey: idempotencyKeyOf(context, attempt) })
-        : this.#calls.call(activity.operation, args, {
-            ...request,
-            signal: undefined,
-            join: (value) => ({ context, change: { step: "write", write: join(value as Json | undefined) } }),
-          });
-    return (await answer) as Json | undefined;
-  }
-
-  async #ended(
-    operation: string,
-    execution: TakenExecution,
-    write: ExecutionWrite,
-    end: ExecutionEnd,
-  ): Promise<boolean> {
-    const context = this.#context.contract.name;
+  /** Whether it was written: with what its context makes of the end where that is one commit, after it otherwise. */
+  async #end(execution: TakenExecution, write: ExecutionWrite, end: ExecutionEnd): Promise<boolean> {
+    const { ended } = this.#definitions.get(keyOf(execution.definition, execution.version))!;
+    if (ended === undefined) return this.#writer.write(write);
+    if (this.#host.joins === undefined) {
+      // What it has come to must be the same whenever it is repeated, so all before it is durable first.
+      const { entries, length } = write;
+      if (entries.length > 0 && !(await this.#writer.write({ ...write, next: undefined }))) return false;
+      await this.#host.ended(execution, end);
+      return this.#writer.write({ ...write, length: length + entries.length, entries: [], attempts: undefined });
+    }
     const { tenant: _, ...own } = write;
-    const { status } = end;
-    const outcome =
-      status === "completed"
-        ? { result: end.result ?? null }
-        : { error: { code: end.error.code, message: end.error.message }, retryable: end.retryFrom !== undefined };
     try {
-      await this.#calls.call(
-        `${context}.${operation}`,
-        { executionId: execution.id, status, ...outcome },
-        {
-          ...this.#requestOf(execution, true),
-          join: () => ({ context, change: { step: "write", write: own } }),
-        },
-      );
+      await this.#host.ended(execution, end, own);
       return true;
     } catch (error) {
       if (error instanceof ArmatureError && error.code === "execution.lost") return false;
@@ -314,22 +267,16 @@ export class ExecutionWorker {
     }
   }
 
-  #requestOf({ principal, traceparent, correlationId, id }: TakenExecution, asSystem: boolean): CallRequest {
-    const context = this.#context.contract.name;
-    const caller = asSystem ? systemFor(principal, `${context}.executions`) : principal;
-    return { principal: caller, traceparent, correlationId, causationId: id, from: context };
-  }
-
   #abandon(execution: TakenExecution, error: unknown): void {
     const cause = error instanceof RunAbandoned ? error.cause : error;
     const { tenant, id } = execution;
-    this.#ports.logger.warn("An execution is gone on with later: what happened to it could not be written", {
+    this.#host.logger.warn("An execution is gone on with later: what happened to it could not be written", {
       ...{ tenant, execution: id, error: errorText(cause) },
     });
     const key = `${tenant} ${id}`;
     const times = this.#troubled.get(key) ?? 0;
     this.#troubled.set(key, times + 1);
-    const dueAt = this.#ports.clock.now() + Math.min(LONGEST_AGAIN_MS, AGAIN_MS * 2 ** times);
+    const dueAt = this.#host.clock.now() + Math.min(LONGEST_AGAIN_MS, AGAIN_MS * 2 ** times);
     const { attempts, dueAt: given = 0 } = error instanceof RunAbandoned ? error : { attempts: undefined };
     this.#doubts.push({ execution, attempts, dueAt: Math.max(dueAt, given) });
   }
@@ -344,26 +291,16 @@ export class ExecutionWorker {
         await this.#writer.write({ tenant, id, fence, length: 0, entries: [], attempts, next });
         this.#noteDue(dueAt);
       } catch (error) {
-        this.#ports.logger.warn("An execution could not be let go of", {
+        this.#host.logger.warn("An execution could not be let go of", {
           tenant,
           execution: id,
           error: errorText(error),
         });
         // What was tried may be what cannot be written. It can be done without.
-        this.#doubts.push({ ...doubt, attempts: undefined, dueAt: this.#ports.clock.now() + AGAIN_MS });
+        this.#doubts.push({ ...doubt, attempts: undefined, dueAt: this.#host.clock.now() + AGAIN_MS });
       }
     }
   }
-}
-
-/** Armature itself, on behalf of whom the execution is for. */
-function systemFor({ tenant, actor, onBehalfOf }: Principal, id: string): Principal {
-  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-  return { tenant, actor: { type: "system", id }, onBehalfOf: onBehalfOf ?? self };
-}
-
-function keyOf({ name, version }: Pick<ExecutionDefinition, "name" | "version">): string {
-  return `${name}@${version}`;
 }
 
 function servedBy(definitions: readonly ExecutionDefinition[]): readonly ServedDefinition[] {
@@ -376,12 +313,4 @@ function servedBy(definitions: readonly ExecutionDefinition[]): readonly ServedD
     served.set(name, { name, versions, concurrency, concurrencyPerTenant });
   }
   return [...served.values()];
-}
-
-function withOptions(client: Record<string, unknown>, options: (name: string) => object): Record<string, unknown> {
-  const keyed: Record<string, unknown> = {};
-  for (const [name, call] of Object.entries(client))
-    keyed[name] = (input: unknown, given: object = {}) =>
-      (call as (input: unknown, options: object) => unknown)(input, { ...options(name), ...given });
-  return keyed;
 }

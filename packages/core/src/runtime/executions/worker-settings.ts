@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { ExecutionEngine } from "../../kernel/execution-engine.ts";
 import { parse } from "../../kernel/parse.ts";
 
 /** How this process works on durable executions. */
@@ -11,12 +12,17 @@ export interface ExecutionOptions {
   readonly leaseMs?: number;
 }
 
+/** Executions that another engine carries than the embedded one on the application's store. */
+export interface ExecutionsElsewhere {
+  readonly engine: ExecutionEngine;
+  /** `false`: this process begins executions and reads them, and works on none. */
+  readonly work?: boolean;
+}
+
 export interface WorkerSettings {
   readonly concurrency: number;
   readonly pollMs: number;
   readonly ttlMs: number;
-  /** Whether an operation is a command of this process: its change and an activity's result are one commit. */
-  joins(operation: string): boolean;
 }
 
 const options = z.strictObject({
@@ -30,7 +36,7 @@ const options = z.strictObject({
  *
  * @throws {InvalidInput} one is not valid
  */
-export function workerSettings(given: ExecutionOptions, joins: WorkerSettings["joins"]): WorkerSettings {
+export function workerSettings(given: ExecutionOptions): WorkerSettings {
   const { concurrency, pollMs, leaseMs } = parse(options, given, "The option executions");
-  return { concurrency, pollMs, ttlMs: leaseMs, joins };
+  return { concurrency, pollMs, ttlMs: leaseMs };
 }
