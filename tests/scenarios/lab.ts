@@ -300,6 +300,7 @@ const deskContract = defineContract(
         cron: text.optional(),
         timeZone: text.optional(),
         everyMs: z.number().optional(),
+        catchUp: z.enum(["once", "all", "none"]).optional(),
         fail: z.boolean().default(false),
       }),
       permission: "desk:write",
@@ -367,8 +368,8 @@ export function deskContext(on: { readonly first?: OnAdded; readonly second?: On
       remind: async ({ counterId: id, by, at }, ctx) => ({
         key: ctx.send(lab, "add", { counterId: id, by, note: "reminded" }, { at }),
       }),
-      repeat: async ({ key, counterId: id, by, fail, cron, timeZone, everyMs = 0 }, ctx) => {
-        const recurrence = cron === undefined ? { everyMs } : { cron, timeZone };
+      repeat: async ({ key, counterId: id, by, fail, cron, timeZone, everyMs = 0, catchUp }, ctx) => {
+        const recurrence = cron === undefined ? { everyMs, catchUp } : { cron, timeZone, catchUp };
         ctx.schedule(key, lab, "add", { counterId: id, by, note: "repeated" }, recurrence);
         if (fail) throw new LedgerClosed({ entryId: key });
       },

@@ -92,6 +92,41 @@ export function schedulingScenarios(kind: PlaceKind): void {
       await as(second, tenant).desk.stop({ key: "hourly" });
     });
 
+    test.each([
+      ["all", { everyMs: HOUR }, 26],
+      ["all", { cron: "30 * * * *" }, 26],
+      ["none", { everyMs: HOUR }, 2],
+      ["none", { cron: "30 * * * *" }, 2],
+      ["once", { cron: "30 * * * *" }, 3],
+    ] as const)(
+      "a recurring command that catches up with %s (%o) says so when nobody was there",
+      async (catchUp, given, caughtUp) => {
+        const [clock, tenant] = [fixedClock("2026-01-01T00:30:00Z"), bench.tenant()];
+        const first = await start({ clock });
+        await as(first, tenant).desk.repeat({ key: "hourly", counterId: "c", ...given, catchUp });
+        expect(await later(clock, HOUR, first, tenant)).toBe(1);
+        expect(await later(clock, HOUR, first, tenant)).toBe(2);
+        await first.close();
+        // Half an hour after the hundredth time that is missed.
+        await clock.advance(100.5 * HOUR);
+        const second = await start({ clock });
+        expect(await later(clock, 0, second, tenant)).toBe(caughtUp);
+        expect(await later(clock, HOUR / 2, second, tenant)).toBe(caughtUp + 1);
+        await as(second, tenant).desk.stop({ key: "hourly" });
+      },
+    );
+
+    test("a time that is seen a little late has not been missed", async () => {
+      const [clock, tenant] = [fixedClock("2026-01-01T00:30:00Z"), bench.tenant()];
+      const first = await start({ clock });
+      await as(first, tenant).desk.repeat({ key: "hourly", counterId: "c", everyMs: HOUR, catchUp: "none" });
+      await first.close();
+      await clock.advance(HOUR + 60_000);
+      const second = await start({ clock });
+      expect(await later(clock, 0, second, tenant)).toBe(1);
+      await as(second, tenant).desk.stop({ key: "hourly" });
+    });
+
     test("a pattern follows its time zone, also when the clocks change there", async () => {
       const [clock, tenant] = [fixedClock("2026-03-27T12:00:00Z"), bench.tenant()];
       const app = await start({ clock });

@@ -122,9 +122,11 @@ BEGIN
           AND due_at = (firing ->> 'dueAt')::bigint AND command ->> 'id' = firing ->> 'id';
     END IF;
     IF FOUND THEN
-      INSERT INTO ${schema}.outbox (tenant, message_id, command, partition)
-      VALUES (firing ->> 'tenant', firing -> 'message' ->> 'id', firing -> 'message',
-        ${partitionOf("firing ->> 'tenant'", "firing -> 'message' ->> 'id'")});
+      IF firing ? 'message' THEN
+        INSERT INTO ${schema}.outbox (tenant, message_id, command, partition)
+        VALUES (firing ->> 'tenant', firing -> 'message' ->> 'id', firing -> 'message',
+          ${partitionOf("firing ->> 'tenant'", "firing -> 'message' ->> 'id'")});
+      END IF;
       fired := fired + 1;
     END IF;
   END LOOP;

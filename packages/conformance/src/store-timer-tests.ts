@@ -112,6 +112,17 @@ export function registerTimerTests(register: RegisterTest, store: () => Store): 
     expect(await scheduled(tenant)).toEqual([]);
   });
 
+  test("a time that is left out sends nothing, and the next one is waited for", async () => {
+    const tenant = fresh("t");
+    const timer = recurring(tenant, "report", 1_000);
+    await set(tenant, [timer]);
+    expect(await store().timers.fire(ALPHA, [{ timer, nextAt: 2_000 }])).toBe(1);
+    expect(await store().timers.fire(ALPHA, [{ timer, nextAt: 3_000 }])).toBe(0);
+    expect(await scheduled(tenant)).toEqual([{ ...timer, dueAt: 2_000 }]);
+    expect(await sentOf(tenant)).toEqual([]);
+    await remove(tenant, timer.key);
+  });
+
   test("due timers of all tenants come in the order of their times, and so do their messages", async () => {
     const tenants = [fresh("t"), fresh("t")];
     const times = [70, 10, 50, 30, 90, 20];

@@ -467,6 +467,7 @@ export type {
   TransactionStore,
 } from "./kernel/store-adapter.ts";
 export type {
+  CatchUp,
   Delay,
   DueTimers,
   Firing,

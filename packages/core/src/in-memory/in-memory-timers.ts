@@ -33,7 +33,7 @@ export class InMemoryTimers implements Timers {
       if (present === undefined || present.dueAt !== timer.dueAt || present.command.id !== timer.command.id) continue;
       if (nextAt === undefined) tables.timers.delete(place);
       else tables.timers.set(place, { ...present, dueAt: nextAt });
-      enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(message) });
+      if (message !== undefined) enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(message) });
       fired += 1;
     }
     return fired;

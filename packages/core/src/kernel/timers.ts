@@ -5,15 +5,24 @@ import type { SentCommand } from "./sent-command.ts";
 export type Delay = { readonly at: Instant } | { readonly afterMs: number };
 
 /**
- * A cron pattern of five fields, or six with seconds in front, in a time zone (`Europe/Berlin`; UTC without one); or every
- * so many milliseconds, 1,000 at least.
+ * What becomes of times that pass while nobody is there to see them. `once`: the command comes once for all of them, as
+ * soon as it can. `all`: once for each of the last 24 hours, the oldest first. `none`: not at all, from one minute late on.
  */
-export type RecurrenceOptions =
+export type CatchUp = "once" | "all" | "none";
+
+/**
+ * A cron pattern of five fields, or six with seconds in front, in a time zone (`Europe/Berlin`; UTC without one); or every
+ * so many milliseconds, 1,000 at least. What is missed is caught up with once, unless `catchUp` says otherwise.
+ */
+export type RecurrenceOptions = (
   | { readonly cron: string; readonly timeZone?: string | undefined }
-  | { readonly everyMs: number };
+  | { readonly everyMs: number }
+) & { readonly catchUp?: CatchUp | undefined };
 
 /** A recurrence as it is kept: at the times of a cron pattern in a time zone, or after so many milliseconds. */
-export type Recurrence = { readonly cron: string; readonly timeZone: string } | { readonly everyMs: number };
+export type Recurrence = ({ readonly cron: string; readonly timeZone: string } | { readonly everyMs: number }) & {
+  readonly catchUp?: Exclude<CatchUp, "once"> | undefined;
+};
 
 /** A command that is sent when its time has come. */
 export interface Timer {
@@ -45,8 +54,8 @@ export interface DueTimers {
 /** A timer as `due` gave it, and what becomes of it. */
 export interface Firing {
   readonly timer: Timer;
-  /** What goes to the outbox. */
-  readonly message: SentCommand;
+  /** What goes to the outbox; absent when this time is left out. */
+  readonly message?: SentCommand | undefined;
   /** When it is due again; without it, it is gone. */
   readonly nextAt?: number | undefined;
 }

@@ -14,15 +14,22 @@ const delay = z.union([
   z.strictObject({ afterMs: z.number().min(0).max(LONGEST_MS) }),
 ]);
 
+// What is kept says nothing of the default.
+const catchUp = z
+  .enum(["once", "all", "none"])
+  .optional()
+  .transform((given) => (given === "once" ? undefined : given));
+
 const recurrence = z.union([
   z.strictObject({
+    catchUp,
     cron: z
       .string()
       .max(200)
       .regex(/^\S+( +\S+){4,5}$/, CRON),
     timeZone: z.string().min(1).max(100).default("UTC"),
   }),
-  z.strictObject({ everyMs: z.int().min(1_000).max(LONGEST_MS) }),
+  z.strictObject({ catchUp, everyMs: z.int().min(1_000).max(LONGEST_MS) }),
 ]);
 
 /** When a delayed command is due, in milliseconds since 1970. */
@@ -40,7 +47,8 @@ export function firstOccurrence(
   given: RecurrenceOptions,
   now: number,
 ): { readonly recurrence: Recurrence; readonly dueAt: number } {
-  const kept: Recurrence = parse(recurrence, given, "The recurrence");
+  const { catchUp: missed, ...times } = parse(recurrence, given, "The recurrence");
+  const kept: Recurrence = missed === undefined ? times : { ...times, catchUp: missed };
   const dueAt = nextOccurrence(kept, now, now);
   if (dueAt === undefined) throw refused("cron", `has no time after ${toInstant(now)}`);
   return { recurrence: kept, dueAt };
@@ -52,11 +60,32 @@ export function firstOccurrence(
  *
  * @returns undefined when there is none
  */
-export function nextOccurrence(kept: Recurrence, last: number, now: number): number | undefined {
+function nextOccurrence(kept: Recurrence, last: number, now: number): number | undefined {
   if ("everyMs" in kept) return last + (Math.floor(Math.max(0, now - last) / kept.everyMs) + 1) * kept.everyMs;
   return cronOf(kept)
     .nextRun(new Date(Math.max(last, now)))
     ?.getTime();
+}
+
+/** For how long a time that was missed still comes, in milliseconds. */
+const STILL_COMES_MS = { none: 60_000, all: 86_400_000 };
+
+/**
+ * What is done about a time that has come.
+ *
+ * @param dueAt the time, `now` or before
+ * @returns whether the command comes, and when the next time is; undefined when there is none
+ */
+export function occurrence(
+  kept: Recurrence,
+  dueAt: number,
+  now: number,
+): { readonly comes: boolean; readonly nextAt: number | undefined } {
+  const { catchUp: missed } = kept;
+  if (missed === undefined) return { comes: true, nextAt: nextOccurrence(kept, dueAt, now) };
+  const since = now - STILL_COMES_MS[missed];
+  if (dueAt < since) return { comes: false, nextAt: nextOccurrence(kept, dueAt, since) };
+  return { comes: true, nextAt: nextOccurrence(kept, dueAt, missed === "all" ? dueAt : now) };
 }
 
 function cronOf({ cron, timeZone }: Extract<Recurrence, { cron: string }>): Cron {

@@ -1,6 +1,6 @@
 import { toInstant } from "../kernel/clock.ts";
 import type { Firing, Timer } from "../kernel/timers.ts";
-import { nextOccurrence } from "./recurrence.ts";
+import { occurrence } from "./recurrence.ts";
 import type { Found } from "./relay.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import { continueTrace } from "./trace.ts";
@@ -18,7 +18,7 @@ const BATCH = 200;
 
 /**
  * Moves delayed and recurring commands to the outboxes when they are due. Every process may run one: the store sees to
- * it that each time comes once. A recurring command whose times passed while none was running comes once for all of them.
+ * it that each time comes once. What was missed while none was running comes as its recurrence says.
  */
 export class TimerLoop {
   readonly #ports: Pick<RuntimePorts, "store" | "clock" | "ids" | "logger">;
@@ -126,6 +126,8 @@ export class TimerLoop {
     const { command, dueAt, recurrence } = timer;
     if (recurrence === undefined) return { timer, message: command };
     try {
+      const { comes, nextAt } = occurrence(recurrence, dueAt, now);
+      if (!comes) return { timer, nextAt };
       // Each time is a call of its own: its trace is not that of who has scheduled it, which would never end.
       const id = `${command.id}@${dueAt}`;
       const { traceparent } = continueTrace(this.#ports.ids, undefined);
@@ -133,7 +135,7 @@ export class TimerLoop {
         ...command,
         ...{ id, time: toInstant(now), correlationId: id, causationId: command.id, traceparent },
       };
-      return { timer, message, nextAt: nextOccurrence(recurrence, dueAt, now) };
+      return { timer, message, nextAt };
     } catch (error) {
       const fields = { context, key: timer.key, tenant: command.tenant, error: String(error) };
       this.#ports.logger.error("A recurring command stands still: its recurrence cannot be read", fields);

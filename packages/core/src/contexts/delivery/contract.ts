@@ -8,6 +8,8 @@ const contextName = z.string().min(1).max(40);
 const instant = z.iso.datetime();
 const json = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
 
+/** What becomes of times that are missed; once when it says nothing. */
+const catchUp = z.enum(["all", "none"]).optional();
 const scheduled = z.object({
   /** The context that has scheduled it. */
   context: contextName,
@@ -19,7 +21,10 @@ const scheduled = z.object({
   dueAt: instant,
   /** How it comes again; absent when it is sent once. */
   recurrence: z
-    .union([z.object({ cron: z.string(), timeZone: z.string() }), z.object({ everyMs: z.int().min(1) })])
+    .union([
+      z.object({ cron: z.string(), timeZone: z.string(), catchUp }),
+      z.object({ everyMs: z.int().min(1), catchUp }),
+    ])
     .optional(),
   /** As whom it will be called. */
   actor: z.object({ type: z.enum(["user", "service", "agent", "system"]), id }),

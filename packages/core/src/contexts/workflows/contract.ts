@@ -116,9 +116,11 @@ const start = z.strictObject({
   version: z.int().min(1).optional(),
 });
 
+/** What becomes of times that are missed: one start for all, one for each of the last day, or none. */
+const catchUp = z.enum(["once", "all", "none"]).optional();
 const recurrence = z.union([
-  z.strictObject({ cron: z.string().min(1).max(200), timeZone: z.string().min(1).max(100).optional() }),
-  z.strictObject({ everyMs: z.int().min(1_000) }),
+  z.strictObject({ cron: z.string().min(1).max(200), timeZone: z.string().min(1).max(100).optional(), catchUp }),
+  z.strictObject({ everyMs: z.int().min(1_000), catchUp }),
 ]);
 const scheduleKey = z
   .string()
@@ -198,7 +200,8 @@ const contract = defineContract(
       input: z.strictObject({ key: scheduleKey, workflow: workflowName, input: json, recurrence }),
       permission: "workflows:schedule",
       http: "PUT /workflow-schedules/{key}",
-      summary: "Starts a workflow again and again, as the caller. Times that pass while nothing runs come once.",
+      summary:
+        "Starts a workflow again and again, as the caller. Times that pass while nothing runs come once, unless `catchUp` says otherwise.",
     }),
     unschedule: command({
       input: z.strictObject({ key: scheduleKey }),
