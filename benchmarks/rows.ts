@@ -13,6 +13,7 @@ export const units = [
   "%",
   "×",
   "reorders",
+  "statements/min",
 ] as const;
 export type Unit = (typeof units)[number];
 

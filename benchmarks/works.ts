@@ -5,6 +5,7 @@ import { command, commit } from "./command/command.ts";
 import { dispatch } from "./dispatch/dispatch.ts";
 import { growth } from "./growth/growth.ts";
 import { http } from "./http/http.ts";
+import { idle } from "./idle/idle.ts";
 import { imports } from "./import/import.ts";
 import { relay } from "./relay/relay.ts";
 import type { Work } from "./work.ts";
@@ -20,6 +21,7 @@ export const works: readonly Work[] = [
   dispatch,
   workflow,
   agent,
+  idle,
   http,
   imports,
   growth,
