@@ -26,16 +26,19 @@ export function foundPage<Row extends IndexedRow>(
     sign * (compareText(a[0]!, b[0]!) || compareText(a[1]!, b[1]!));
   const after = query.after === undefined ? undefined : decodeCursor(listing, 2, query.after);
 
-  const matching = [...rows].filter((row) => {
-    if (!Object.entries(where).every(([field, value]) => row.index[field] === value)) return false;
-    if (range !== undefined) {
-      const value = row.index[range.field];
-      if (value === undefined) return false;
-      if (range.gte !== undefined && compareText(value, range.gte) < 0) return false;
-      if (range.lt !== undefined && compareText(value, range.lt) >= 0) return false;
-    }
-    return after === undefined || compare(sortKey(row), after) > 0;
-  });
+  const wanted = Object.entries(where);
+  const fits = ({ index }: Row): boolean => {
+    // Of many rows few fit.
+    for (const [field, value] of wanted) if (index[field] !== value) return false;
+    if (range === undefined) return true;
+    const value = index[range.field];
+    if (value === undefined) return false;
+    if (range.gte !== undefined && compareText(value, range.gte) < 0) return false;
+    return range.lt === undefined || compareText(value, range.lt) < 0;
+  };
+  const matching: Row[] = [];
+  for (const row of rows)
+    if (fits(row) && (after === undefined || compare(sortKey(row), after) > 0)) matching.push(row);
   matching.sort((a, b) => compare(sortKey(a), sortKey(b)));
 
   const items = matching.slice(0, limit);

@@ -6,6 +6,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** Why a sleep is cut short that nobody needs any more. A reason of our own: making the default one costs more than a short call. */
+export const AWAKE = new Error("There is no more to wait for.");
+
 /** An instant as events and states hold it: ISO 8601 in UTC with milliseconds. */
 export type Instant = string;
 

@@ -1,4 +1,4 @@
-import type { Clock } from "../kernel/clock.ts";
+import { AWAKE, type Clock } from "../kernel/clock.ts";
 
 /** What happens at a time, unless it is called off before. */
 export interface Deadline {
@@ -52,8 +52,7 @@ export class Deadlines {
   }
 
   #stopTimer(): void {
-    // A reason of our own: making the default one costs more than the rest of this.
-    this.#timer?.abort(STOPPED);
+    this.#timer?.abort(AWAKE);
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
   }
@@ -74,5 +73,3 @@ export class Deadlines {
     if (next < this.#timerAt) this.#setTimer(next);
   }
 }
-
-const STOPPED = Symbol("stopped");

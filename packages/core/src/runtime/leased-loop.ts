@@ -1,3 +1,4 @@
+import { AWAKE } from "../kernel/clock.ts";
 import type { HeldLease } from "../kernel/ports.ts";
 import { errorText } from "./error-text.ts";
 import type { Found } from "./relay.ts";
@@ -130,7 +131,7 @@ export class LeasedLoop {
 
   async #sleep(ms: number): Promise<void> {
     const awake = new AbortController();
-    this.#wake = () => awake.abort();
+    this.#wake = () => awake.abort(AWAKE);
     await this.#ports.clock.sleep(ms, awake.signal).catch(() => undefined);
     this.#wake = undefined;
   }

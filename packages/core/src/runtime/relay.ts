@@ -1,3 +1,4 @@
+import { AWAKE } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
 import { type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
 import { errorText } from "./error-text.ts";
@@ -183,7 +184,7 @@ export class Relay {
   async #sleep(ms: number): Promise<void> {
     if (!this.#signalled) {
       const awake = new AbortController();
-      this.#wake = () => awake.abort();
+      this.#wake = () => awake.abort(AWAKE);
       await this.#ports.clock.sleep(ms, awake.signal).catch(() => undefined);
       this.#wake = undefined;
     }

@@ -1,4 +1,4 @@
-import { toInstant } from "../kernel/clock.ts";
+import { AWAKE, toInstant } from "../kernel/clock.ts";
 import type { Firing, Timer } from "../kernel/timers.ts";
 import { occurrence } from "./recurrence.ts";
 import type { Found } from "./relay.ts";
@@ -98,7 +98,7 @@ export class TimerLoop {
       const ms = this.#wakeAt - clock.now();
       if (ms <= 0 || this.#waiters.length > 0 || this.#stop.signal.aborted) return;
       const awake = new AbortController();
-      this.#wake = () => awake.abort();
+      this.#wake = () => awake.abort(AWAKE);
       await clock.sleep(ms, awake.signal).catch(() => undefined);
       this.#wake = undefined;
     }

@@ -1,4 +1,4 @@
-import type { Clock } from "../../kernel/clock.ts";
+import { AWAKE, type Clock } from "../../kernel/clock.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import type { LanguageModel } from "../../kernel/language-model.ts";
 import {
@@ -239,7 +239,7 @@ export class ModelClient {
         onFailure?.({ attempt: observed, error, original });
         throw withPartial(error, answer.partial);
       } finally {
-        timer.abort();
+        timer.abort(AWAKE);
       }
     });
   }

@@ -1,4 +1,4 @@
-import { type Clock, toInstant } from "../../kernel/clock.ts";
+import { AWAKE, type Clock, toInstant } from "../../kernel/clock.ts";
 import type { CallOptions, Client, Contract } from "../../kernel/contract.ts";
 import { type Activity, type ActivityContext, ActivityTimedOut } from "../../kernel/execution.ts";
 import type { ActivityAttempt } from "../../kernel/execution-engine.ts";
@@ -6,8 +6,6 @@ import type { Logger } from "../../kernel/ports.ts";
 import type { Json } from "../../kernel/schema.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-// A reason of our own: making the default one costs more than a short activity.
-const OVER = new Error("The attempt is over.");
 
 /** How long an attempt may take, in milliseconds. */
 export function timeoutOf({ timeoutMs }: Activity): number {
@@ -57,7 +55,7 @@ export async function runActivity(
   const silent = async (ms: number): Promise<never> => {
     for (;;) {
       const heard = new AbortController();
-      beat = () => heard.abort();
+      beat = () => heard.abort(AWAKE);
       try {
         await clock.sleep(ms, AbortSignal.any([heard.signal, over.signal]));
       } catch (reason) {
@@ -82,7 +80,7 @@ export async function runActivity(
     // One that is asked to give up is waited for all the same: it may have been done.
     return (await Promise.race([work, ...limits])) as Json | undefined;
   } finally {
-    over.abort(OVER);
+    over.abort(AWAKE);
     signal.removeEventListener("abort", giveUp);
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from "../../kernel/clock.ts";
+import { AWAKE, type Clock } from "../../kernel/clock.ts";
 import { ArmatureError, type ErrorKind, type ErrorRecord, InternalError } from "../../kernel/errors.ts";
 import {
   type Activity,
@@ -314,7 +314,7 @@ export class ExecutionRun {
       ? clock.sleep(Math.max(0, until - clock.now()), awake.signal).catch(() => undefined)
       : woken;
     if (this.#happened.length === 0 || this.#joining > 0) await Promise.race([woken, time]);
-    awake.abort();
+    awake.abort(AWAKE);
     this.#wake = undefined;
   }
 
@@ -345,26 +345,44 @@ export class ExecutionRun {
     return { entry: this.#entryOf(going, { type: "value", value }), written: false };
   }
 
-  /** The result is written with what the activity changes. Until then nothing else is. */
+  /** The result is written with what the activity changes, and so is what has happened before. Until then nothing else is. */
   #joined(going: Going): Promise<undefined> {
     this.#joining += 1;
     const attempt = async () => {
-      await this.#write();
-      let entry: JournalEntry | undefined;
+      if (this.#over) throw new RunOver();
+      const attempts = this.#attempts();
+      let entries: readonly JournalEntry[] = [];
       const join = (value: Json | undefined) => {
-        entry = this.#entryOf(going, { type: "value", value });
-        return { id: this.#taken.id, fence: this.#taken.fence, length: this.#length, entries: [entry] };
+        entries = [...this.#unwritten, this.#entryOf(going, { type: "value", value })];
+        return { id: this.#taken.id, fence: this.#taken.fence, length: this.#length, entries, attempts };
       };
-      await this.#host.attempt(this.#attemptOf(going), join);
-      this.#length += 1;
+      try {
+        await this.#host.attempt(this.#attemptOf(going), join);
+      } catch (error) {
+        await this.#writeWithout();
+        throw error;
+      }
+      this.#unwritten = [];
+      this.#length += entries.length;
       // In the journal's order, and before anybody may look again.
       const behind = this.#happened.filter(({ written }) => written).length;
-      this.#happened.splice(behind, 0, { entry: entry!, written: true });
+      this.#happened.splice(behind, 0, { entry: entries.at(-1)!, written: true });
       return undefined;
     };
     return this.#withPen(attempt).finally(() => {
       this.#joining -= 1;
     });
+  }
+
+  /** Writes what was to be written with a change that has failed. */
+  async #writeWithout(): Promise<void> {
+    this.#lastAttempts = "";
+    try {
+      await this.#write();
+    } catch (error) {
+      // The next write has what this one had.
+      if (!(error instanceof RunAbandoned)) throw error;
+    }
   }
 
   #attemptOf({ asked, attempts, progress, abort }: Going): ActivityAttempt {

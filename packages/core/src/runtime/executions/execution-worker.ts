@@ -1,3 +1,4 @@
+import { AWAKE } from "../../kernel/clock.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import type { ExecutionDefinition } from "../../kernel/execution.ts";
 import type { ExecutionWork } from "../../kernel/execution-engine.ts";
@@ -165,7 +166,7 @@ export class ExecutionWorker implements ExecutionWork {
       const ms = this.#wakeAt - clock.now();
       if (this.#nudged || ms <= 0 || this.#stop.signal.aborted) return;
       const awake = new AbortController();
-      this.#wake = () => awake.abort();
+      this.#wake = () => awake.abort(AWAKE);
       await clock.sleep(ms, awake.signal).catch(() => undefined);
       this.#wake = undefined;
     }

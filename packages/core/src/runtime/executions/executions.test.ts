@@ -227,6 +227,65 @@ test("a joined command with a bug is given up after its last attempt", async () 
   });
 });
 
+test("what an activity came to is written together with what the command after it changes", async () => {
+  const mixed = definition(
+    "mixed",
+    { mark: () => "marked" },
+    async (ctx) => {
+      await ctx.activity("mark", null);
+      await ctx.activity("note", { text: "one" });
+      await ctx.activity("mark", null);
+      return ctx.activity("note", { text: "two" });
+    },
+    { activities: { note: { operation: "trials.note" } } },
+  );
+  const clock = fixedClock("2026-01-01T00:00:00.000Z");
+  let writes = 0;
+  const store = changed(inMemory({ clock }), (own) => ({
+    write: (...args) => {
+      writes += 1;
+      return own.write(...args);
+    },
+  }));
+  const { app, acme } = await started([mixed], { clock, store });
+  await acme.begin({ id: "m1", definition: "mixed" });
+  await app.settled();
+  expect(await acme.look({ id: "m1" })).toMatchObject({
+    result: { count: 2 },
+    history: ["mark", "note", "mark", "note"].map((name) => `activity ${name}: value`),
+  });
+  // Its end.
+  expect(writes).toBe(1);
+});
+
+test("what an activity came to is kept when the command after it comes to nothing", async () => {
+  let marked = 0;
+  const buggy = definition(
+    "buggy",
+    {
+      mark: () => {
+        marked += 1;
+        return marked;
+      },
+    },
+    async (ctx) => {
+      await ctx.activity("mark", null);
+      return ctx.activity("note", { text: "bug" });
+    },
+    { activities: { note: { operation: "trials.note", retry: { attempts: 3, firstWaitMs: 1_000 } } } },
+  );
+  const { acme, clock } = await started([buggy]);
+  await acme.begin({ id: "b2", definition: "buggy" });
+  await turns();
+  expect((await acme.look({ id: "b2" })).history).toEqual(["activity mark: value"]);
+  for (let i = 0; i < 30; i += 1) {
+    await turns(10);
+    await clock.advance(2_000);
+  }
+  expect(await acme.look({ id: "b2" })).toMatchObject({ status: "failed" });
+  expect(marked).toBe(1);
+});
+
 test("a canceled execution does not try again what had failed and waited for its next attempt", async () => {
   let tried = 0;
   const flaky = definition("flaky", {}, (ctx) => ctx.activity("send", null), {
