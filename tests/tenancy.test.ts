@@ -135,6 +135,7 @@ const samples: Readonly<Record<string, Sample>> = {
   "agents.messages": { input: ({ conversationId }) => ({ conversationId }), answer: notFound },
   "agents.follow": { input: () => acmeRun, answer: notFound },
   "agents.cancel": { input: () => ({ ...acmeRun, reason: "It is not ours." }), answer: notFound },
+  "agents.checkHealth": { input: () => ({ agent: "helper" }), answer: "own" },
   "agents.pause": { input: () => ({ agent: "helper" }), answer: "own" },
   "agents.activate": { input: () => ({ agent: "helper" }), answer: "own" },
   "agents.retire": { input: () => ({ agent: "helper" }), answer: "own" },

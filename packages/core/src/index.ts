@@ -1,4 +1,9 @@
-export { type AgentDefinition, type AgentLimits, defineAgent } from "./contexts/agents/agent-definition.ts";
+export {
+  type AgentDefinition,
+  type AgentLimits,
+  defineAgent,
+  type RemoteEndpoint,
+} from "./contexts/agents/agent-definition.ts";
 export { agentTool } from "./contexts/agents/agent-tool.ts";
 export {
   AgentActivated,
@@ -48,6 +53,14 @@ export {
   type PricedModel,
 } from "./contexts/agents/model-prices.ts";
 
+export { defineRemoteAgent, type RemoteAgentLimits } from "./contexts/agents/remote-agent.ts";
+export {
+  RemoteAgentFailed,
+  RemoteAgentProtocolBroken,
+  RemoteAgentRefused,
+  RemoteAgentTimedOut,
+  RemoteAgentUnreachable,
+} from "./contexts/agents/remote-errors.ts";
 export { connectorTools, operationTool, type Tool, type ToolProvider, type ToolRisk } from "./contexts/agents/tool.ts";
 export {
   ApprovalAlreadyDecided,
@@ -82,7 +95,6 @@ export {
   type TokenEndpoint,
   type TokenErrorMeaning,
 } from "./contexts/connectors/authentication.ts";
-export type { CircuitOptions } from "./contexts/connectors/circuit.ts";
 export { type ConnectorActions, connectorActions } from "./contexts/connectors/connector-actions.ts";
 export {
   type AnyConnectorAction,
@@ -209,6 +221,7 @@ export {
   type Withholding,
 } from "./kernel/aggregate.ts";
 export { callHash } from "./kernel/call-hash.ts";
+export type { CircuitOptions } from "./kernel/circuit.ts";
 export { type Clock, type Instant, systemClock, toInstant } from "./kernel/clock.ts";
 export {
   type ActionContext,
@@ -383,6 +396,7 @@ export type {
   HttpClient,
   HttpRequest,
   HttpResponse,
+  HttpStream,
   Lease,
   LogFields,
   Logger,
@@ -403,6 +417,7 @@ export {
   tenantId,
   toPrincipal,
 } from "./kernel/principal.ts";
+export type { PublicKeys } from "./kernel/principal-token.ts";
 export {
   defineProjection,
   type OnProjected,

@@ -30,6 +30,11 @@ export function routesOf(
   };
   addGet("/health", { ...own("health", health), unlimited: true });
   addGet("/ready", { ...own("ready", readiness(app, options.closing)), unlimited: true });
+  // RFC 7517: by these whoever we call can tell that it was us.
+  addGet(
+    "/.well-known/jwks.json",
+    own("keys", () => jsonResponse(200, app.publicKeys(), { "cache-control": "public, max-age=300" })),
+  );
   addGet("/openapi.json", own("openapi", openApi(app, options)));
   if (options.docs === true)
     for (const [path, answer] of apiDocs(URL.parse(options.openapi?.serverUrl ?? "")?.origin))

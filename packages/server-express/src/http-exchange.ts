@@ -1,7 +1,10 @@
 import type { Armature, Bucket, PrincipalInput } from "@armature/core";
 
 /** What the handler needs of a running Armature. */
-export type HttpApp = Pick<Armature, "operations" | "call" | "openStream" | "authenticate" | "oauthCallback" | "ready">;
+export type HttpApp = Pick<
+  Armature,
+  "operations" | "call" | "openStream" | "authenticate" | "publicKeys" | "oauthCallback" | "ready"
+>;
 
 /** By lower-case name, as Node gives them. */
 export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;

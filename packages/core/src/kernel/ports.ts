@@ -167,6 +167,16 @@ export interface HttpResponse {
   json(): unknown;
 }
 
+/** An answer whose body is read as it comes. Whoever has it has to let go of it. */
+export interface HttpStream {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Throws what `send` does; also when the server breaks off in the middle. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Frees the connection. Without effect the second time. */
+  close(): void;
+}
+
 /**
  * The only way out to other systems. Refuses private, loopback, link-local and other special addresses, as a literal
  * and as the result of a lookup, except origins that the host listed. Redirects are returned, never followed. When the
@@ -180,4 +190,6 @@ export interface HttpResponse {
  */
 export interface HttpClient {
   send(request: HttpRequest): Promise<HttpResponse>;
+  /** The same for an answer that is not waited for to its end. A client without it cannot follow remote agents. */
+  open?(request: HttpRequest): Promise<HttpStream>;
 }

@@ -93,3 +93,11 @@ export function covers(granted: string, permission: string): boolean {
   if (granted === "*" || granted === permission) return true;
   return granted.endsWith(":*") && permission.startsWith(granted.slice(0, -1));
 }
+
+/** The permissions that both lists cover. */
+export function commonPermissions(some: readonly string[], others: readonly string[]): readonly string[] {
+  const common = some.flatMap((one) =>
+    others.flatMap((other) => (covers(one, other) ? [other] : covers(other, one) ? [one] : [])),
+  );
+  return [...new Set(common)];
+}

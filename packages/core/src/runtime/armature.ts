@@ -27,6 +27,7 @@ import type {
   SecretStore,
 } from "../kernel/ports.ts";
 import type { Principal, PrincipalInput } from "../kernel/principal.ts";
+import type { PublicKeys } from "../kernel/principal-token.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionClient } from "../kernel/store-adapter.ts";
@@ -44,6 +45,16 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
   readonly store: StoreAdapter;
   /** 32 random bytes in base64 that seal all secrets (`openssl rand -base64 32`). Lose it and every credential is lost. Only an in-memory app may do without. */
   readonly keyEncryptionKey?: string | Secret<string>;
+  /**
+   * Where the HTTP API is reached from outside, `https://api.example.com`, without a slash at the end. It stands in the
+   * tokens that remote agents get, as who has issued them and as whose API they are good for; without it there are none.
+   */
+  readonly apiUrl?: string;
+  /**
+   * What principal tokens are signed with, 32 random bytes in base64 each: the first signs, all are believed. Without it
+   * a key that follows from `keyEncryptionKey`.
+   */
+  readonly tokenKeys?: readonly [string | Secret<string>, ...(string | Secret<string>)[]];
   /** Providers that tenants can connect. */
   readonly connectors?: readonly ConnectorDefinition[];
   /** Models of the AI SDK by the names that agents ask them by; `default` is asked by agents that name none. */
@@ -191,11 +202,13 @@ export interface Armature<X extends readonly ContextDefinition[] = readonly Cont
   /** Every public operation of every context. */
   readonly operations: readonly OperationDescription[];
   /**
-   * The principal of an API key.
+   * The principal of an API key, or of a token that a remote agent was given.
    *
-   * @throws {Unauthenticated} for every key that is not good, without saying why
+   * @throws {Unauthenticated} for every credential that is not good, without saying why
    */
-  authenticate(apiKey: string): Promise<Principal>;
+  authenticate(credential: string): Promise<Principal>;
+  /** By what anybody can check a token of ours; none where there is no `apiUrl`. */
+  publicKeys(): PublicKeys;
   /** Completes an authorization with the query string that the provider sent the browser back with. */
   oauthCallback(parameters: URLSearchParams): Promise<CallbackResult>;
   /** Creates or upgrades what the contexts need in the store. Embedded stores are migrated at the start. */

@@ -1,8 +1,6 @@
 import "reflect-metadata";
-import { createHmac } from "node:crypto";
 import { Container, type ServiceIdentifier } from "inversify";
 import mitt, { type Emitter } from "mitt";
-import { z } from "zod";
 import { agentsContext } from "../contexts/agents/context.ts";
 import { approvalsContext } from "../contexts/approvals/context.ts";
 import { auditContext } from "../contexts/audit/context.ts";
@@ -27,12 +25,14 @@ import type { ContextDefinition } from "../kernel/context.ts";
 import type { Client, OwnClient } from "../kernel/contract.ts";
 import { type Ids, systemIds } from "../kernel/ids.ts";
 import type { Authorizer, EventBus, HttpClient, Lease, Logger, RateLimiter, SecretStore } from "../kernel/ports.ts";
-import { type Party, tenantId } from "../kernel/principal.ts";
+import type { Party } from "../kernel/principal.ts";
+import type { PrincipalTokens } from "../kernel/principal-token.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { StoreAdapter, TransactionStore } from "../kernel/store-adapter.ts";
 import { agentPorts } from "./agent-ports.ts";
 import type { Armature, ArmatureOptions } from "./armature.ts";
 import { AuditTrail } from "./audit-trail.ts";
+import { authorizationSigner } from "./authorization-signer.ts";
 import { BackgroundWork } from "./background-work.ts";
 import { checkContexts } from "./check-contexts.ts";
 import { clientOf } from "./client.ts";
@@ -45,12 +45,13 @@ import { deriveKey } from "./key-derivation.ts";
 import { keyEncryptionKeyOf } from "./key-encryption-key.ts";
 import { observedSend } from "./observed-send.ts";
 import { Pipeline } from "./pipeline.ts";
+import { tokensOf } from "./principal-tokens.ts";
 import { ProjectionDesk } from "./projection-administration.ts";
+import { remoteAgents } from "./remote-agents.ts";
 import { knownSince } from "./retention-loop.ts";
 import { runningArmature } from "./running-armature.ts";
 import type { LifecycleEvents, RuntimePorts } from "./runtime-ports.ts";
 import { SealedSecretStore } from "./sealed-secret-store.ts";
-import { signToken, verifyToken } from "./signed-token.ts";
 import { Telemetry } from "./telemetry.ts";
 
 // mitt's declarations describe its CommonJS form; what Node imports is the function itself.
@@ -72,6 +73,7 @@ const T = {
   key: token<Secret<string>>("KeyEncryptionKey"),
   authenticator: token<ApiKeyAuthenticator>("ApiKeyAuthenticator"),
   signer: token<AuthorizationSigner>("AuthorizationSigner"),
+  tokens: token<PrincipalTokens | undefined>("PrincipalTokens"),
 };
 
 /** Binds every port once, makes the contexts, and starts what runs. The one place that knows the container. */
@@ -141,6 +143,12 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     [T.clock],
   );
   container.bind(T.signer).toResolvedValue(authorizationSigner, [T.key, T.clock]);
+  container
+    .bind(T.tokens)
+    .toResolvedValue(
+      (key: Secret<string>, clock: Clock, ids: Ids) => tokensOf(options, key, clock, ids),
+      [T.key, T.clock, T.ids],
+    );
 
   const ports: RuntimePorts = {
     store: container.get(T.store),
@@ -186,6 +194,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
       scheduled: (tenant, query) => store.scheduled(tenant, query),
       cancel: (ctx, { context, key }) => workOf(ctx).timer(context, { step: "remove", key, required: true }),
     });
+  const remote = remoteAgents(options, ports, container.get(T.tokens));
   const contexts: readonly ContextDefinition[] = [
     identityContext,
     secretsContext({ allowReveal: options.allowSecretReveal ?? false }),
@@ -204,7 +213,7 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     projectionsContext(desk),
     deliveryOver(ports.store),
     workflowsContext(options.workflows ?? []),
-    agentsContext(agentPorts(options, ports, emitter())),
+    agentsContext({ ...agentPorts(options, ports, emitter()), remote: remote?.client }),
     ...(options.contexts ?? []),
   ];
   all.push(...contexts);
@@ -241,6 +250,8 @@ export async function compose(options: ArmatureOptions): Promise<Armature> {
     contexts,
     authenticator: container.get(T.authenticator),
     signer: container.get(T.signer),
+    tokens: container.get(T.tokens),
+    remote,
     http: container.get(T.http),
     over,
     background,
@@ -253,24 +264,6 @@ function toAuthorizer(allows: (...args: Parameters<Authorizer["allows"]>) => boo
   return {
     allows: async (principal, permission) =>
       principal.actor.type === "system" || (await allows(principal, permission)) === true,
-  };
-}
-
-const authorizationState = z.strictObject({
-  tenant: tenantId,
-  connectorId: z.string(),
-  nonce: z.string(),
-  startedBy: z.strictObject({ type: z.enum(["user", "service"]), id: z.string() }).nullable(),
-});
-
-function authorizationSigner(key: Secret<string>, clock: Clock): AuthorizationSigner {
-  const stateKey = deriveKey(key, "oauth-state");
-  const verifierKey = deriveKey(key, "oauth-code-verifier");
-  return {
-    sign: (state, expiresAt) =>
-      signToken(stateKey, { ...state, startedBy: state.startedBy === null ? null : { ...state.startedBy } }, expiresAt),
-    verify: (text) => verifyToken(stateKey, text, authorizationState, clock.now()),
-    codeVerifier: (nonce) => createHmac("sha256", verifierKey.reveal()).update(nonce).digest("base64url"),
   };
 }
 

@@ -3,7 +3,7 @@ import type { LookupFunction } from "node:net";
 import type { Agent, buildConnector } from "undici";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { ProviderAnsweredGarbage, ProviderTimedOut, ProviderUnreachable } from "../kernel/port-errors.ts";
-import type { HttpClient, HttpRequest, HttpResponse } from "../kernel/ports.ts";
+import type { HttpClient, HttpRequest, HttpResponse, HttpStream } from "../kernel/ports.ts";
 import { ReceivedResponse } from "../kernel/received-response.ts";
 import { checkedLookup, type ResolveHost } from "./address-guard.ts";
 import { httpFailure } from "./http-failure.ts";
@@ -54,6 +54,19 @@ export class GuardedHttpClient implements HttpClient {
   }
 
   async send(request: HttpRequest): Promise<HttpResponse> {
+    const stream = await this.open(request);
+    const chunks: Uint8Array[] = [];
+    try {
+      for await (const chunk of stream.body) chunks.push(chunk);
+    } finally {
+      stream.close();
+    }
+    const { status, headers } = stream;
+    const url = new URL(request.url).href;
+    return new ReceivedResponse({ status, headers, url, body: new Uint8Array(Buffer.concat(chunks)) });
+  }
+
+  async open(request: HttpRequest): Promise<HttpStream> {
     const url = checkUrl(request.url, this.#allowed);
     const headers = checkHeaders(request, this.#userAgent);
     const { signal, timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = request;
@@ -72,20 +85,26 @@ export class GuardedHttpClient implements HttpClient {
     );
     const cancel = () => exchange.abort();
     signal?.addEventListener("abort", cancel, { once: true });
-    try {
-      this.#transport ??= this.#open();
-      const response = await (await this.#transport).exchange(url, request, headers, exchange.signal);
-      const body = await readBody(response, maxBytes, url.host);
-      return new ReceivedResponse({ status: response.status, headers: response.headers, url: url.href, body });
-    } catch (error) {
-      if (timedOut) throw new ProviderTimedOut({ host: url.host, timeoutMs });
-      signal?.throwIfAborted();
-      throw error instanceof ProviderAnsweredGarbage ? error : httpFailure(error, url.host);
-    } finally {
+    const close = () => {
       done.abort();
       signal?.removeEventListener("abort", cancel);
       // Whatever of the answer was not read is not wanted: this frees its connection.
       exchange.abort();
+    };
+    const failure = (error: unknown) => {
+      if (timedOut) return new ProviderTimedOut({ host: url.host, timeoutMs });
+      if (signal?.aborted === true) return signal.reason;
+      return error instanceof ProviderAnsweredGarbage ? error : httpFailure(error, url.host);
+    };
+    try {
+      this.#transport ??= this.#makeTransport();
+      const response = await (await this.#transport).exchange(url, request, headers, exchange.signal);
+      const body = bodyOf(response, maxBytes, url.host, failure);
+      return { status: response.status, headers: response.headers, body, close };
+    } catch (error) {
+      const thrown = failure(error);
+      close();
+      throw thrown;
     }
   }
 
@@ -95,7 +114,7 @@ export class GuardedHttpClient implements HttpClient {
     await (await this.#transport)?.agent.close();
   }
 
-  async #open(): Promise<Transport> {
+  async #makeTransport(): Promise<Transport> {
     const [{ default: ky }, undici] = await Promise.all([import("ky"), import("undici")]);
     const connectorWith = (lookup: LookupFunction) => undici.buildConnector({ allowH2: false, lookup });
     const open = connectorWith(checkedLookup(this.#resolve, () => undefined));
@@ -149,14 +168,21 @@ function checkOrigin(origin: string): string {
 }
 
 // Counts decoded bytes, so that a small compressed body cannot become a large one.
-async function readBody(response: Response, maxBytes: number, host: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+async function* bodyOf(
+  response: Response,
+  maxBytes: number,
+  host: string,
+  failure: (error: unknown) => unknown,
+): AsyncGenerator<Uint8Array, void> {
   let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > maxBytes)
-      throw new ProviderAnsweredGarbage({ host, reason: `its body has more than ${maxBytes} bytes` });
-    chunks.push(chunk);
+  try {
+    for await (const chunk of response.body ?? []) {
+      size += chunk.byteLength;
+      if (size > maxBytes)
+        throw new ProviderAnsweredGarbage({ host, reason: `its body has more than ${maxBytes} bytes` });
+      yield chunk;
+    }
+  } catch (error) {
+    throw failure(error);
   }
-  return new Uint8Array(Buffer.concat(chunks, size));
 }

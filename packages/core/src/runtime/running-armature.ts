@@ -8,6 +8,7 @@ import { DeadlineExceeded, ShuttingDown } from "../kernel/errors.ts";
 import { parse } from "../kernel/parse.ts";
 import type { HttpClient } from "../kernel/ports.ts";
 import { type Principal, type PrincipalInput, toPrincipal } from "../kernel/principal.ts";
+import type { PrincipalTokens } from "../kernel/principal-token.ts";
 import type { TransactionClient, TransactionStore } from "../kernel/store-adapter.ts";
 import type { Armature, ArmatureOptions, CallbackResult, OperationDescription } from "./armature.ts";
 import type { BackgroundWork } from "./background-work.ts";
@@ -19,10 +20,12 @@ import { HostTransactions, type PipelineWithin } from "./host-transactions.ts";
 import { LeasedLoop } from "./leased-loop.ts";
 import { OutboxSignals } from "./outbox-signals.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { authenticated } from "./principal-tokens.ts";
 import type { ProjectionDesk } from "./projection-administration.ts";
 import { ProjectionRunner } from "./projection-runner.ts";
 import { Relay } from "./relay.ts";
 import { type RelaySettings, relaySettings } from "./relay-settings.ts";
+import type { RemoteAgents } from "./remote-agents.ts";
 import { RetentionLoop, retentionSettings } from "./retention-loop.ts";
 import type { RuntimePorts } from "./runtime-ports.ts";
 import { Slots } from "./slots.ts";
@@ -35,8 +38,10 @@ interface Parts {
   readonly contexts: readonly ContextDefinition[];
   readonly authenticator: ApiKeyAuthenticator;
   readonly signer: AuthorizationSigner;
+  readonly tokens: PrincipalTokens | undefined;
   /** The client itself, to be closed. */
   readonly http: HttpClient;
+  readonly remote: RemoteAgents | undefined;
   /** The same pipeline inside of a transaction. */
   readonly over: (store: TransactionStore) => PipelineWithin;
   /** Work that goes on without a caller: token renewals. */
@@ -198,6 +203,7 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     enough.abort();
     await ports.bus.close();
     await closeHttp(parts.http);
+    await parts.remote?.close();
     await ports.engine?.close();
     await store.close();
   };
@@ -209,7 +215,8 @@ export async function runningArmature(parts: Parts): Promise<Armature> {
     openStream: async (id, input, { principal, ...options }) =>
       calls.openStream(id, input, fromOutside(principal, options)),
     operations,
-    authenticate: (apiKey) => parts.authenticator.authenticate(apiKey),
+    authenticate: (credential) => authenticated(parts, credential),
+    publicKeys: () => parts.tokens?.publicKeys() ?? { keys: [] },
     oauthCallback: (parameters) => oauthCallback(parts.signer, calls, parameters),
     migrate,
     pendingMigration: async () => (await store.pendingMigration?.(stored)) ?? [],

@@ -44,6 +44,7 @@ export async function openApp(
       store,
       ...redis.ports,
       keyEncryptionKey: config.key,
+      apiUrl: config.publicUrl,
       connectors: host.connectors,
       contexts: host.contexts,
       workflows: host.workflows,

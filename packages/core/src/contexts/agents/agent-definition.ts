@@ -1,3 +1,4 @@
+import type { CircuitOptions } from "../../kernel/circuit.ts";
 import type { Schema } from "../../kernel/schema.ts";
 import type { Guardrail } from "./guardrail.ts";
 import type { Tool, ToolRisk } from "./tool.ts";
@@ -20,6 +21,15 @@ export interface AgentLimits {
   readonly depth?: number;
 }
 
+/** Where a remote agent is, and what it may do there. */
+export interface RemoteEndpoint {
+  /** Without a slash at the end. */
+  readonly url: string;
+  readonly permissions: readonly string[];
+  readonly timeoutMs: number;
+  readonly circuit: CircuitOptions | false;
+}
+
 /** What an agent is, said once in code. Made by `defineAgent`. */
 export interface AgentDefinition {
   readonly id: string;
@@ -40,6 +50,8 @@ export interface AgentDefinition {
   readonly output: Schema | undefined;
   /** What stands between it and its model. */
   readonly guardrails: readonly Guardrail[];
+  /** Where it runs, when that is elsewhere: `defineRemoteAgent` says so. It then has no tools and models here. */
+  readonly remote?: RemoteEndpoint | undefined;
 }
 
 const ID = /^[a-z][a-z0-9-]{0,62}$/;

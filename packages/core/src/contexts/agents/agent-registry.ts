@@ -36,6 +36,11 @@ export class AgentRegistry {
           );
   }
 
+  /** Every version of every agent. */
+  get all(): readonly AgentDefinition[] {
+    return [...this.#byId.values()].flat();
+  }
+
   /** Each agent's newest version. */
   get newest(): readonly AgentDefinition[] {
     const versions = [...this.#byId].filter(([id]) => id !== this.router?.id);

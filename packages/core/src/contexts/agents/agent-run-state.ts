@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { connectionsOfRun, party, type RunUsage, runStatus, runUsage } from "./contract.ts";
+import { connectionsOfRun, party, type RemoteUsage, type RunUsage, runStatus, runUsage } from "./contract.ts";
 
 const openCall = z.strictObject({ id: z.string(), name: z.string() });
 const limits = z.strictObject({
@@ -32,6 +32,8 @@ export const agentRunState = z.strictObject({
   messages: z.int(),
   /** Tool calls of its last step that have no result yet. */
   openCalls: z.array(openCall),
+  /** Of a remote agent: the number of the last event that was written down. */
+  remoteCursor: z.int().optional(),
   approvals: z.array(z.string()),
   /** Approvals that delegated runs wait for, theirs too. */
   nested: z.array(z.strictObject({ approvalId: z.string(), runId: z.string() })),
@@ -48,6 +50,19 @@ export type AgentRunState = z.infer<typeof agentRunState>;
 export const UNUSED = {
   ...{ steps: 0, toolCalls: 0, inputTokens: 0, outputTokens: 0, nanos: 0, stepsWithoutCost: 0 },
 } satisfies RunUsage;
+
+/** What a remote agent says that it has used. One that begins anew counts from nothing; what was used before is used. */
+export function highest(known: RunUsage, { toolCalls = 0, nanos, ...told }: RemoteUsage): RunUsage {
+  const steps = Math.max(known.steps, told.steps);
+  return {
+    steps,
+    toolCalls: Math.max(known.toolCalls, toolCalls),
+    inputTokens: Math.max(known.inputTokens, told.inputTokens),
+    outputTokens: Math.max(known.outputTokens, told.outputTokens),
+    nanos: Math.max(known.nanos, nanos ?? 0),
+    stepsWithoutCost: nanos === undefined ? steps : 0,
+  };
+}
 
 /** What two runs have used. */
 export function sumOf(some: RunUsage, more: RunUsage): RunUsage {

@@ -2,10 +2,11 @@ import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/a
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
 import type { ModelUsage } from "../../kernel/model-turn.ts";
-import { type AgentRunState, agentRunState, sumOf, UNUSED } from "./agent-run-state.ts";
+import { type AgentRunState, agentRunState, highest, sumOf, UNUSED } from "./agent-run-state.ts";
 import {
   AgentDelegationEnded,
   AgentExecuted,
+  AgentProgressed,
   AgentRunCanceled,
   AgentRunDelegated,
   AgentRunFailed,
@@ -15,18 +16,21 @@ import {
   AgentRunSuspended,
   AgentStepTaken,
   AgentToolsRun,
+  type RemoteUsage,
 } from "./contract.ts";
 
 type Started = Withholding<
   EventOf<typeof AgentRunStarted>,
-  Pick<AgentRunState, "inputHash" | "limits" | "connections" | "lineage" | "order" | "messages">
+  Pick<AgentRunState, "inputHash" | "limits" | "connections" | "lineage" | "order" | "messages" | "remoteCursor">
 >;
 type StepTaken = Withholding<EventOf<typeof AgentStepTaken>, { readonly openCalls: AgentRunState["openCalls"] }>;
+type Progressed = Withholding<EventOf<typeof AgentProgressed>, { readonly remoteCursor: number }>;
 type Executed = Withholding<EventOf<typeof AgentExecuted>, Pick<AgentRunState, "text" | "output">>;
 type Failed = Withholding<EventOf<typeof AgentRunFailed>, { readonly message: string }>;
 type Event =
   | Started
   | StepTaken
+  | Progressed
   | EventOf<typeof AgentToolsRun>
   | EventOf<typeof AgentRunSuspended>
   | EventOf<typeof AgentRunResumed>
@@ -49,6 +53,7 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
       AgentRunStarted,
       AgentStepTaken,
       AgentToolsRun,
+      AgentProgressed,
       AgentRunSuspended,
       AgentRunResumed,
       AgentRunDelegated,
@@ -62,7 +67,10 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
 
   static start(
     id: `run_${string}`,
-    started: Pick<AgentRunState, "agent" | "agentVersion" | "onBehalfOf" | "inputHash" | "limits" | "connections"> & {
+    started: Pick<
+      AgentRunState,
+      "agent" | "agentVersion" | "onBehalfOf" | "inputHash" | "limits" | "connections" | "remoteCursor"
+    > & {
       readonly conversationId: `cnv_${string}`;
       readonly parent?: AgentRun | undefined;
       /** Whether it goes on in its parent's conversation. */
@@ -71,7 +79,7 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     at: Instant,
   ): AgentRun {
     const run = new AgentRun(id);
-    const { inputHash, limits: allowed, connections, parent, handoff = false, ...data } = started;
+    const { inputHash, limits: allowed, connections, remoteCursor, parent, handoff = false, ...data } = started;
     const before = parent?.state;
     const lineage = before === undefined ? [] : [...before.lineage, { runId: parent!.id, agent: before.agent }];
     // Behind all that its parent has said there, whatever else is said in between.
@@ -79,7 +87,7 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     run.raise(
       AgentRunStarted,
       { runId: id, ...data, parent: parent?.id as `run_${string}` | undefined, at },
-      { inputHash, limits: allowed, connections, lineage, order, messages: handoff ? 0 : 1 },
+      { inputHash, limits: allowed, connections, lineage, order, remoteCursor, messages: handoff ? 0 : 1 },
     );
     return run;
   }
@@ -167,6 +175,16 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     this.raise(AgentToolsRun, { ...this.#about, step, tools: [...tools], at });
   }
 
+  /** A remote agent has told something: what it has used in all, or so many messages. */
+  progress(
+    told: { readonly cursor: number; readonly usage: RemoteUsage | undefined; readonly messages: number },
+    at: Instant,
+  ): void {
+    const usage = told.usage === undefined ? this.state.usage : highest(this.state.usage, told.usage);
+    const { messages, cursor } = told;
+    this.raise(AgentProgressed, { ...this.#about, usage, messages, at }, { remoteCursor: cursor });
+  }
+
   complete(result: Pick<AgentRunState, "text" | "output">, at: Instant): void {
     this.raise(AgentExecuted, { ...this.#about, usage: this.state.usage, at }, result);
   }
@@ -239,6 +257,10 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
             stepsWithoutCost: usage.stepsWithoutCost + (nanos === undefined ? 1 : 0),
           },
         };
+      }
+      case "agent.progressed": {
+        const { usage, messages } = event.data;
+        return { ...state!, usage, messages: state!.messages + messages, ...event.withheld };
       }
       case "agent.run_suspended": {
         const { approvals, waitingRun } = event.data;

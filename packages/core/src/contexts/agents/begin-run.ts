@@ -12,6 +12,9 @@ import { requestOf, transcriptOf } from "./transcript.ts";
 /** The execution that every run is. */
 export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
 
+/** The execution that a run of an agent is that runs elsewhere. */
+export const REMOTE_RUN = { name: "remote-agent-run", version: 1 } as const;
+
 /** The execution of a run for which a router is to say which agent answers. */
 export const AGENT_ROUTING = { name: "agent-routing", version: 1 } as const;
 
@@ -53,7 +56,11 @@ export async function beginRun(
     given.conversation === undefined ? [] : transcriptOf(await messagesOf(ctx, given.conversation.id), runId);
   const request = requestOf(agent, [...before, ...(content === undefined ? [] : [{ role: "user", content } as const])]);
   const agents = [...new Set([...(parent?.agents ?? []), agent.id])];
-  const stop = await reserve(ctx, agents, runId, wanted(agent, estimateInputTokens(request)));
+  const limits = candidates === undefined ? limitsOf(agent, parent) : UNLIMITED;
+  // What happens elsewhere cannot be kept within bounds step by step.
+  const most =
+    agent.remote === undefined ? wanted(agent, estimateInputTokens(request)) : { nanos: undefined, ...limits };
+  const stop = await reserve(ctx, agents, runId, most);
   if (stop !== undefined) return { stop };
   const conversation =
     given.conversation ??
@@ -66,7 +73,8 @@ export async function beginRun(
       {
         ...{ agent: agent.id, agentVersion: agent.version, onBehalfOf, inputHash, connections, parent },
         ...{ conversationId: conversation.id as `cnv_${string}`, handoff: content === undefined },
-        limits: candidates === undefined ? limitsOf(agent, parent) : UNLIMITED,
+        limits,
+        remoteCursor: agent.remote === undefined ? undefined : 0,
       },
       ctx.now,
     ),
@@ -76,7 +84,8 @@ export async function beginRun(
   if (candidates === undefined) {
     const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
     const streamed = given.streamed === true ? { streamed: true } : {};
-    ctx.executions.start(AGENT_RUN, runId, { ...args, ...streamed }, { agent: id });
+    const execution = agent.remote === undefined ? AGENT_RUN : REMOTE_RUN;
+    ctx.executions.start(execution, runId, { ...args, ...streamed }, { agent: id });
   } else {
     const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
     ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id });

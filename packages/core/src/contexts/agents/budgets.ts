@@ -9,6 +9,8 @@ type Ctx = Pick<CommandContext<Agents, never>, "tryLoad" | "now">;
 export interface Wanted {
   readonly tokens: number;
   readonly nanos: number | undefined;
+  /** 1 when absent. */
+  readonly steps?: number;
 }
 
 /** The budgets that a run counts against: its tenant's and its agents', as far as they are set. */
@@ -34,7 +36,7 @@ export async function reserve(
     // What cannot be reckoned cannot be kept within a bound.
     if (wanted.nanos === undefined && budget.state.limits.nanos !== undefined)
       return `the price of a model, which "${budget.id}" bounds`;
-    if (budget.reserve(runId, { tokens: wanted.tokens, nanos: wanted.nanos ?? 0, steps: 1 })) continue;
+    if (budget.reserve(runId, { tokens: wanted.tokens, nanos: wanted.nanos ?? 0, steps: wanted.steps ?? 1 })) continue;
     for (const other of budgets) other.settle(runId, NOTHING);
     budget.exhausted(runId, ctx.now);
     return `the budget "${budget.id}"`;

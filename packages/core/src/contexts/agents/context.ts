@@ -32,8 +32,11 @@ import { Delegation } from "./delegation.ts";
 import { followRun } from "./follow-run.ts";
 import type { ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
+import type { RemoteClient } from "./remote-client.ts";
+import { remoteDefinitions } from "./remote-loop.ts";
+import { endRemote, remoteHandlers } from "./remote-runs.ts";
 import type { RunFeed } from "./run-feed.ts";
-import type { Tool } from "./tool.ts";
+import { delegateOf } from "./tool.ts";
 import { transcriptOf } from "./transcript.ts";
 import { agentView, messageView, runView } from "./views.ts";
 
@@ -49,12 +52,14 @@ export interface AgentsOptions {
     models: readonly string[],
     tokens: { readonly inputTokens: number; readonly maxOutputTokens: number },
   ) => number | undefined;
+  /** Speaks to agents that run elsewhere, where there are any. */
+  readonly remote?: RemoteClient | undefined;
 }
 
 const SUBJECT = "agents.run";
 
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
-export function agentsContext({ definitions, router, model, feed, priceOf }: AgentsOptions) {
+export function agentsContext({ definitions, router, model, feed, priceOf, remote }: AgentsOptions) {
   const registry = new AgentRegistry(definitions, router);
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
     const { outputTokens } = agent.limits;
@@ -76,6 +81,7 @@ export function agentsContext({ definitions, router, model, feed, priceOf }: Age
     aggregates: [Agent, AgentRun, Budget, Conversation, Message],
     executions: [
       ...(definitions.length === 0 ? [] : [agentRunDefinition(registry, model, feed)]),
+      ...remoteDefinitions(registry, remote),
       ...(router === undefined ? [] : [agentRoutingDefinition(registry, model)]),
     ],
     handlers: {
@@ -155,6 +161,7 @@ export function agentsContext({ definitions, router, model, feed, priceOf }: Age
           shownTo: [...run.sharedWith],
         };
       },
+      ...remoteHandlers(registry, remote),
       recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
         const agent = registry.find(run.state.agent, run.state.agentVersion);
@@ -252,7 +259,7 @@ export function agentsContext({ definitions, router, model, feed, priceOf }: Age
           ctx.add(Message.of(run, run.state.messages, "tool", results, ctx.now));
         }
         for (const approvalId of waiting) ctx.send(approvals, "expire", { approvalId: approvalId as `apr_${string}` });
-        await settle(ctx, run.agents, runId, NOTHING);
+        await settle(ctx, run.agents, runId, endRemote(ctx, run, { status, result, code: cause.code }));
         if (status === "completed") {
           const { text, output } = result as { readonly text: string; readonly output?: Json };
           run.complete({ text, output: output as never }, ctx.now);
@@ -283,10 +290,6 @@ export function agentsContext({ definitions, router, model, feed, priceOf }: Age
 async function agentOf(ctx: Ctx, registry: AgentRegistry, id: string): Promise<Agent> {
   registry.find(id);
   return (await ctx.tryLoad(Agent, id)) ?? ctx.add(new Agent(id));
-}
-
-function delegateOf({ delegate }: Tool): { readonly delegate?: NonNullable<Tool["delegate"]> } {
-  return delegate === undefined ? {} : { delegate };
 }
 
 /** The same whenever the step is written down: it is asked once. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { command, defineContract, query, stream } from "../../kernel/contract.ts";
+import { action, command, defineContract, query, stream } from "../../kernel/contract.ts";
 import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
 import { assistantPart, filePart, textPart, toolResultPart } from "../../kernel/model-messages.ts";
@@ -37,6 +37,18 @@ export const runUsage = z.strictObject({
 });
 export type RunUsage = z.infer<typeof runUsage>;
 
+/** What a remote agent says that it has used: totals of the whole run so far, not what was added. */
+export const remoteUsage = z.object({
+  /** Calls of models. */
+  steps: z.int().min(0),
+  toolCalls: z.int().min(0).optional(),
+  inputTokens: z.int().min(0),
+  outputTokens: z.int().min(0),
+  /** Billionths of the currency in which the host keeps its prices. */
+  nanos: z.int().min(0).optional(),
+});
+export type RemoteUsage = z.infer<typeof remoteUsage>;
+
 const about = { runId, agent: z.string(), agentVersion: z.int(), conversationId, at };
 
 /** A run has begun. */
@@ -66,6 +78,17 @@ export const AgentToolsRun = defineEvent("agent.tools_run", {
     ...about,
     step: z.int(),
     tools: z.array(z.strictObject({ name: z.string(), outcome: z.enum(["ok", "error"]) })),
+  }),
+});
+/** A remote agent has told of what it does. */
+export const AgentProgressed = defineEvent("agent.progressed", {
+  version: 1,
+  data: z.strictObject({
+    ...about,
+    /** All that the run has used so far. */
+    usage: runUsage,
+    /** How many messages it has added. */
+    messages: z.int(),
   }),
 });
 /** A run waits for people to approve what it wants to do, or what a run that it has delegated to wants to do. */
@@ -296,6 +319,8 @@ const agentView = z.object({
   status: z.enum(["active", "paused", "retired"]),
   capabilities: z.array(z.string()),
   taskTypes: z.array(z.string()),
+  /** Whether it runs elsewhere. */
+  remote: z.boolean(),
   tools: z.array(z.object({ name: z.string(), description: z.string(), risk: z.string(), approval: z.boolean() })),
 });
 const budgetName = z
@@ -404,6 +429,18 @@ const contract = defineContract(
       http: "POST /agents/runs/{runId}/cancel",
       summary: "Asks a run to end. What waits to be approved is not run any more.",
     }),
+    checkHealth: action({
+      input: byAgent,
+      output: z.object({
+        agent: z.string(),
+        status: z.enum(["up", "down"]),
+        version: z.string().optional(),
+        reason: z.string().optional(),
+      }),
+      permission: "agents:read",
+      http: "POST /agents/{agent}/check-health",
+      summary: "Asks an agent that runs elsewhere whether it takes runs; others are up.",
+    }),
     pause: command({
       input: byAgent,
       permission: "agents:write",
@@ -503,6 +540,27 @@ const contract = defineContract(
       permission: "internal",
       summary: "Looks again, when something was approved, at whether the run may go on.",
     }),
+    remoteRun: query({
+      input: z.strictObject({ runId }),
+      output: z.object({
+        ...{ agent: z.string(), version: z.int(), startedAt: at, cursor: z.int() },
+        limits: z.object({ steps: z.int(), tokens: z.int(), nanos: z.int().optional() }),
+        messages: z.array(json),
+      }),
+      permission: "internal",
+      summary: "What a remote agent is sent, and behind which of its events.",
+    }),
+    recordRemote: command({
+      input: z.strictObject({
+        runId,
+        cursor: z.int().optional(),
+        message: sensitive(z.string()).optional(),
+        usage: remoteUsage.optional(),
+      }),
+      output: z.object({ stop: z.string().optional() }),
+      permission: "internal",
+      summary: "Writes down what a remote agent has told, and looks at whether it may go on.",
+    }),
     ended: command({
       input: z.strictObject({
         executionId: runId,
@@ -534,7 +592,7 @@ const contract = defineContract(
       ...[AgentRunStarted, AgentStepTaken, AgentToolsRun, AgentRunSuspended, AgentExecuted, AgentRunFailed],
       ...[AgentRunCanceled, ConversationStarted, MessageAdded, AgentPaused, AgentActivated, AgentRetired],
       ...[BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
-      ...[AgentRunResumed, AgentRunDelegated, AgentDelegationEnded, ConversationHandedOver],
+      ...[AgentProgressed, AgentRunResumed, AgentRunDelegated, AgentDelegationEnded, ConversationHandedOver],
     ],
   },
 );

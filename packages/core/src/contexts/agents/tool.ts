@@ -100,3 +100,8 @@ export function checked(tool: Tool): Tool {
     throw new TypeError(`The arguments of the tool "${tool.name}" must be an object.`);
   return Object.freeze(tool);
 }
+
+/** Whom a call of the tool is delegated to, as a decision has it. */
+export function delegateOf({ delegate }: Tool): { readonly delegate?: NonNullable<Tool["delegate"]> } {
+  return delegate === undefined ? {} : { delegate };
+}

@@ -11,6 +11,7 @@ export function agentView(definition: AgentDefinition, agent: Agent | undefined)
     status: agent?.state.status ?? ("active" as const),
     capabilities: [...capabilities],
     taskTypes: [...taskTypes],
+    remote: definition.remote !== undefined,
     tools: tools.map((tool) => ({
       ...{ name: tool.name, description: tool.description, risk: tool.risk },
       approval: needsApproval(definition, tool),

@@ -1,7 +1,7 @@
+import type { CircuitOptions } from "../../kernel/circuit.ts";
 import type { Bucket, HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { assertJsonOnly, type Schema } from "../../kernel/schema.ts";
 import { type Authentication, authenticationsOf, type ProviderAuth } from "./authentication.ts";
-import type { CircuitOptions } from "./circuit.ts";
 
 /** A limit that the provider sets on its callers, kept by us so that it is not reached. */
 export interface ProviderLimit extends Bucket {

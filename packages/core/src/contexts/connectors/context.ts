@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { Circuits } from "../../kernel/circuit.ts";
 import { toInstant } from "../../kernel/clock.ts";
 import { type ActionContext, defineContext } from "../../kernel/context.ts";
 import type { Client } from "../../kernel/contract.ts";
@@ -10,7 +11,6 @@ import { tryParse } from "../../kernel/schema.ts";
 import { type Identity, identity, TenantSuspended } from "../identity/contract.ts";
 import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authentication.ts";
 import { type AddressOptions, authorizationAddresses } from "./authorization-addresses.ts";
-import { Circuits } from "./circuit.ts";
 import { firstClientToken } from "./client-credentials.ts";
 import { Connector } from "./connector.ts";
 import type { ConnectorActionContext, ConnectorDefinition } from "./connector-definition.ts";

@@ -1,4 +1,4 @@
-import type { Circuits } from "./circuit.ts";
+import type { Circuits } from "../../kernel/circuit.ts";
 import type { ConnectorDefinition, Idempotency, Risk } from "./connector-definition.ts";
 import type { HeldCredential } from "./held-credential.ts";
 import type { Lines } from "./limits.ts";

@@ -1,3 +1,4 @@
+import type { CircuitUser, Passage } from "../../kernel/circuit.ts";
 import type { ActionContext } from "../../kernel/context.ts";
 import { LimitExceeded } from "../../kernel/errors.ts";
 import {
@@ -9,7 +10,6 @@ import {
 import type { HttpRequest, HttpResponse } from "../../kernel/ports.ts";
 import { tryParse } from "../../kernel/schema.ts";
 import { untilAborted } from "../../kernel/until-aborted.ts";
-import type { CircuitUser, Passage } from "./circuit.ts";
 import type { ProviderClient, ProviderRequest } from "./connector-definition.ts";
 import {
   type Connectors,

@@ -1,6 +1,6 @@
 import type { CommandContext, QueryContext } from "../../kernel/context.ts";
 import { NotFound } from "../../kernel/errors.ts";
-import { covers, type Party, type Principal } from "../../kernel/principal.ts";
+import { commonPermissions, type Party, type Principal } from "../../kernel/principal.ts";
 import type { Identity } from "./contract.ts";
 import { builtInRoles, Role } from "./role.ts";
 import { ServiceAccount } from "./service-account.ts";
@@ -91,12 +91,4 @@ export async function keyLimits(
     given.filter((permission) => permission !== SELF),
   );
   return given;
-}
-
-/** The permissions that both lists cover. */
-export function commonPermissions(some: readonly string[], others: readonly string[]): readonly string[] {
-  const common = some.flatMap((one) =>
-    others.flatMap((other) => (covers(one, other) ? [other] : covers(other, one) ? [one] : [])),
-  );
-  return [...new Set(common)];
 }

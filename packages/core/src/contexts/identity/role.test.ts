@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { NotFound } from "../../kernel/errors.ts";
+import { commonPermissions } from "../../kernel/principal.ts";
 import { given } from "../../testing/given.ts";
 import { RoleCreated, RoleDeleted, RoleUpdated } from "./contract.ts";
-import { commonPermissions } from "./granting.ts";
 import { Role, sameRoles } from "./role.ts";
 
 const at = "2026-01-01T00:00:00.000Z";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { recordingLogger } from "../../testing/recording-logger.ts";
+import { recordingLogger } from "../testing/recording-logger.ts";
 import { Circuits } from "./circuit.ts";
 
 test("who tries to connect to a provider that is down, again and again, is not remembered for ever", () => {

@@ -1,5 +1,5 @@
-import { CircuitOpen } from "../../kernel/port-errors.ts";
-import type { Logger } from "../../kernel/ports.ts";
+import { CircuitOpen } from "./port-errors.ts";
+import type { Logger } from "./ports.ts";
 
 /** When requests to a provider that is down are no longer sent. */
 export interface CircuitOptions {
