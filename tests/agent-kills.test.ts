@@ -8,7 +8,7 @@ import { postgres } from "@armature/adapter-postgres";
 import { createArmature } from "@armature/core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freshDatabase, withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
-import { CALLS, outsideContext, worker } from "./agents/outside.ts";
+import { CALLS, foreman, outsideContext, worker } from "./agents/outside.ts";
 
 const noServer = await withoutServer();
 const VICTIM = fileURLToPath(new URL("agents/victim.ts", import.meta.url));
@@ -65,7 +65,7 @@ test.skipIf(noServer)(
       keyEncryptionKey: key,
       authorizer: () => true,
       contexts: [outsideContext(origin)] as const,
-      agents: [worker],
+      agents: [foreman, worker],
       relay: false,
       executions: false,
     });
@@ -75,7 +75,9 @@ test.skipIf(noServer)(
     while (kills < KILLS || runs === 0) {
       done.clear();
       const { agents, outside: own } = looker.as({ tenant: `tenant-${runs}`, user: "ann" });
-      const { runId, conversationId } = await agents.run({ agent: "worker", input: "Do it." });
+      // Every other time another agent waits for the one that does it.
+      const agent = runs % 2 === 0 ? "foreman" : "worker";
+      const { runId } = await agents.run({ agent, input: "Do it." });
       runs += 1;
       for (;;) {
         const victim = launch();
@@ -103,6 +105,11 @@ test.skipIf(noServer)(
       const even = Array.from({ length: CALLS / 2 }, (_, at) => 2 * at);
       expect([...done.values()].sort((a, b) => a - b)).toEqual(even);
       expect(await own.notes({})).toEqual(even.map((number) => number + 1));
+      const { items: working } = await agents.listRuns({ agent: "worker" });
+      expect(working.map(({ status, parent }) => [status, parent])).toEqual([
+        ["completed", agent === "foreman" ? runId : undefined],
+      ]);
+      const { conversationId } = working[0]!;
       const { items } = await agents.messages({ conversationId, limit: 200 });
       expect(items.map(({ role }) => role)).toEqual([
         "user",

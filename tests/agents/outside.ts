@@ -1,6 +1,7 @@
 import {
   AggregateRoot,
   action,
+  agentTool,
   command,
   defineAgent,
   defineAggregate,
@@ -78,6 +79,15 @@ export function outsideContext(service: string) {
     },
   });
 }
+
+/** Has the worker do it all. */
+export const foreman = defineAgent({
+  id: "foreman",
+  summary: "Has things done.",
+  instructions: "Have the worker do it.",
+  tools: [agentTool("worker")],
+  limits: { tokens: 10_000_000 },
+});
 
 export const worker = defineAgent({
   id: "worker",

@@ -4,7 +4,7 @@ import { createArmature } from "@armature/core";
 import { ScriptedModel } from "@armature/core/testing";
 import { Pool } from "pg";
 import { z } from "zod";
-import { CALLS, outsideContext, worker } from "./outside.ts";
+import { CALLS, foreman, outsideContext, worker } from "./outside.ts";
 
 const { DATABASE, SERVICE, KEY, MIGRATE } = z
   .object({ DATABASE: z.string(), SERVICE: z.url(), KEY: z.string(), MIGRATE: z.string().optional() })
@@ -14,6 +14,10 @@ const { DATABASE, SERVICE, KEY, MIGRATE } = z
 const model = new ScriptedModel(
   Array.from({ length: 10_000 }, () => ({ prompt }: { readonly prompt: readonly { readonly role: string }[] }) => {
     const done = prompt.filter(({ role }) => role === "tool").length;
+    if (JSON.stringify(prompt[0]).includes(foreman.instructions))
+      return done === 1
+        ? { text: "The worker is done.", delayMs: 5 }
+        : { toolCalls: [{ id: "ask", name: "ask_worker", arguments: { task: "Do it." } }], delayMs: 5 };
     if (done === CALLS) return { text: "All is done.", delayMs: 5 };
     const name = done % 2 === 0 ? "outside_act" : "outside_note";
     return { toolCalls: [{ id: `call-${done}`, name, arguments: { number: done } }], delayMs: 5 };
@@ -25,7 +29,7 @@ const app = await createArmature({
   keyEncryptionKey: KEY,
   authorizer: () => true,
   contexts: [outsideContext(SERVICE)],
-  agents: [worker],
+  agents: [foreman, worker],
   models: { default: model },
   allowedOrigins: [SERVICE],
   executions: { leaseMs: 300, pollMs: 100 },
