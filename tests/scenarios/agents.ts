@@ -1,11 +1,11 @@
-import { defineAgent, type LanguageModel, NotFound, operationTool } from "@armature/core";
+import { type AgentRunView, defineAgent, type LanguageModel, NotFound, operationTool } from "@armature/core";
 import { ScriptedModel, type ScriptedTurn } from "@armature/core/testing";
 import { describe, expect, test } from "vitest";
 import { benchOn, gate, type LabApp } from "./bench.ts";
 import { lab } from "./lab.ts";
 import type { PlaceKind } from "./place.ts";
 
-const usage = { inputTokens: 100, outputTokens: 10 };
+export const usage = { inputTokens: 100, outputTokens: 10 };
 const counting = defineAgent({
   id: "counting",
   summary: "Counts.",
@@ -14,7 +14,7 @@ const counting = defineAgent({
 });
 
 /** Says what fits where the conversation stands: which process asks is of no matter. */
-function byPlace(turns: readonly ScriptedTurn[]): LanguageModel {
+export function byPlace(turns: readonly ScriptedTurn[]): LanguageModel {
   const turn: ScriptedTurn = (call) => {
     const said = call.prompt.filter(({ role }: { readonly role: string }) => role === "assistant").length;
     const next = turns[said]!;
@@ -23,10 +23,33 @@ function byPlace(turns: readonly ScriptedTurn[]): LanguageModel {
   return new ScriptedModel(Array.from({ length: 1_000 }, () => turn));
 }
 
-const asks = (...calls: [string, Record<string, string | number>][]): ScriptedTurn => ({
+export const asks = (...calls: [string, Record<string, string | number>][]): ScriptedTurn => ({
   toolCalls: calls.map(([name, args], at) => ({ id: `call-${at}`, name, arguments: args })),
   usage,
 });
+
+/** The run once it has ended. */
+export async function ended(app: LabApp, tenant: string, runId: `run_${string}`): Promise<AgentRunView> {
+  const { agents } = app.as({ tenant, user: "ann" });
+  for await (const { item } of agents.follow({ runId }, { timeoutMs: 60_000 }))
+    if (item.type === "status" && item.run.endedAt !== undefined) return item.run;
+  throw new Error("The run was not followed to its end.");
+}
+
+/** The run once it waits for so many approvals. */
+export async function suspended(
+  app: LabApp,
+  tenant: string,
+  runId: `run_${string}`,
+  approvals = 1,
+): Promise<AgentRunView> {
+  const { agents } = app.as({ tenant, user: "ann" });
+  for await (const { item } of agents.follow({ runId }, { timeoutMs: 60_000 }))
+    if (item.type === "status" && item.run.status === "suspended" && item.run.approvals.length >= approvals)
+      return item.run;
+  const { status, error } = await agents.get({ runId });
+  throw new Error(`The run is ${status}, and has not waited for anybody: ${error?.message}`);
+}
 
 /** Runs of agents go on wherever somebody works on them, and do what they may once. */
 export function agentScenarios(kind: PlaceKind): void {
@@ -40,19 +63,6 @@ export function agentScenarios(kind: PlaceKind): void {
         relay: { pollMs: 50 },
         ...more,
       });
-    const ended = async (app: LabApp, tenant: string, runId: `run_${string}`) => {
-      const { agents } = app.as({ tenant, user: "ann" });
-      for await (const { item } of agents.follow({ runId }, { timeoutMs: 60_000 }))
-        if (item.type === "status" && item.run.endedAt !== undefined) return item.run;
-      throw new Error("The run was not followed to its end.");
-    };
-    const suspended = async (app: LabApp, tenant: string, runId: `run_${string}`) => {
-      const { agents } = app.as({ tenant, user: "ann" });
-      for await (const { item } of agents.follow({ runId }))
-        if (item.type === "status" && item.run.status === "suspended") return item.run;
-      throw new Error("The run has ended without waiting for anybody.");
-    };
-
     test("an approval that is given 200 times through two processes runs its call once; a rejected one never", async () => {
       const tenant = bench.tenant();
       const turns = [

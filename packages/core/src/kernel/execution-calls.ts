@@ -1,6 +1,7 @@
 import type { ExecutionDefinition } from "./execution.ts";
 import type { JournalEntry, StoredExecution } from "./executions.ts";
 import type { Page } from "./paging.ts";
+import type { Party } from "./principal.ts";
 import type { Json } from "./schema.ts";
 
 /** Durable executions of this context, as queries see them. */
@@ -24,8 +25,8 @@ export interface ExecutionCommands {
     definition: Pick<ExecutionDefinition, "name" | "version">,
     id: string,
     input: Json,
-    /** The agent that acts in it on the caller's behalf; without one the caller itself. */
-    options?: { readonly agent?: string },
+    /** The agent that acts in it on the caller's behalf, or on that of a party; without one the caller itself. */
+    options?: { readonly agent?: string; readonly onBehalfOf?: Party },
   ): void;
   /**
    * Tells an execution something that it waits for, or will. The first signal of a name wins; one to an execution that

@@ -8,7 +8,7 @@ import { Turns } from "./turns.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How often a command that lost a race is run again before the caller hears of it. */
-const MAX_RERUNS = 10;
+const MAX_RERUNS = 20;
 
 /**
  * Handles and commits; a lost race begins again with fresh aggregates. Who has lost takes turns with the others of this

@@ -1,5 +1,6 @@
 import type { CommandContext } from "../../kernel/context.ts";
-import type { Party } from "../../kernel/principal.ts";
+import { InvalidInput } from "../../kernel/errors.ts";
+import type { Party, Principal } from "../../kernel/principal.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import { AgentRun } from "./agent-run.ts";
 import type { AgentRunState } from "./agent-run-state.ts";
@@ -85,10 +86,10 @@ export async function beginRun(
     const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
     const streamed = given.streamed === true ? { streamed: true } : {};
     const execution = agent.remote === undefined ? AGENT_RUN : REMOTE_RUN;
-    ctx.executions.start(execution, runId, { ...args, ...streamed }, { agent: id });
+    ctx.executions.start(execution, runId, { ...args, ...streamed }, { agent: id, onBehalfOf });
   } else {
     const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
-    ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id });
+    ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id, onBehalfOf });
   }
   return { run };
 }
@@ -107,6 +108,20 @@ function limitsOf({ limits }: AgentDefinition, parent: AgentRun | undefined): Ag
     ...(bounds.length === 0 ? {} : { nanos: Math.min(...bounds) }),
     depth: Math.min(depth, left === undefined ? depth : left.depth - 1),
   };
+}
+
+/**
+ * Whom a run works for: who calls, or whom that one acts for. Only the system, when it acts for nobody, may say.
+ *
+ * @throws {InvalidInput} somebody else says
+ */
+export function servedBy({ actor, onBehalfOf }: Principal, said: Party | undefined): Party | undefined {
+  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+  const party = onBehalfOf ?? self;
+  if (said === undefined) return party;
+  if (actor.type === "system" && party === undefined) return said;
+  const message = "can be said only by the system, where it acts for nobody";
+  throw new InvalidInput({ subject: "The run", issues: [{ path: "onBehalfOf", message }] });
 }
 
 /** A conversation in its order. */

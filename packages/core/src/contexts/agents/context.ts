@@ -17,7 +17,7 @@ import { AgentRegistry, toolOf } from "./agent-registry.ts";
 import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
 import { AgentRun, placeOf } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
-import { beginRun, type Ctx, messagesOf } from "./begin-run.ts";
+import { beginRun, type Ctx, messagesOf, servedBy } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
 import { reserve, settle, used, type Wanted } from "./budgets.ts";
 import {
@@ -91,9 +91,9 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
             .fitting({ capability, taskType })
             .map(async (each) => agentView(each, await ctx.tryLoad(Agent, each.id))),
         ),
-      run: async ({ input, conversationId, runId, connections = {}, streamed, ...asked }, ctx) => {
+      run: async ({ input, conversationId, runId, connections = {}, onBehalfOf: party, streamed, ...asked }, ctx) => {
         // Of what was asked for: which agent that means may be another one by now.
-        const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections } as JsonObject);
+        const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections, party } as JsonObject);
         const id = (runId ?? ctx.newId("run")) as `run_${string}`;
         const known = runId === undefined ? undefined : await ctx.tryLoad(AgentRun, id);
         if (known !== undefined) {
@@ -109,9 +109,7 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
         );
         const routes = candidates.length > 1;
         const agent = routes ? asRouter(router!, candidates) : candidates[0];
-        const { actor } = ctx.principal;
-        const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-        const onBehalfOf = ctx.principal.onBehalfOf ?? self;
+        const onBehalfOf = servedBy(ctx.principal, party);
         if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
         Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
         const begun = { runId: id, agent, onBehalfOf, inputHash, input, conversation, connections, streamed };

@@ -377,6 +377,8 @@ const contract = defineContract(
         runId: runId.optional(),
         /** Which connection of a provider its tools use, where the tenant has several. */
         connections: connectionsOfRun.optional(),
+        /** Whom it works for, where the system calls and for nobody: because of an event from outside, say. */
+        onBehalfOf: party.optional(),
         /** For who is about to follow it: its models stream from the first step on. */
         streamed: z.boolean().optional(),
       }),

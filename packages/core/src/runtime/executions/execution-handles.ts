@@ -4,7 +4,7 @@ import { CANCEL_SIGNAL } from "../../kernel/execution.ts";
 import type { ExecutionCommands, ExecutionQueries } from "../../kernel/execution-calls.ts";
 import type { ExecutionChange } from "../../kernel/executions.ts";
 import { parse } from "../../kernel/parse.ts";
-import type { Principal } from "../../kernel/principal.ts";
+import type { Party, Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { RunnableOperation } from "../call.ts";
 import type { CallInfo } from "../call-info.ts";
@@ -38,7 +38,7 @@ export function executionCommands(
   const signal = (id: string, signalName: string, payload: Json) =>
     ask({ type: "signal", id, signal: { name: signalName, payload } });
   return {
-    start({ name: definition, version }, id, input, { agent } = {}) {
+    start({ name: definition, version }, id, input, { agent, onBehalfOf } = {}) {
       const known = context.executions.some((each) => each.name === definition && each.version === version);
       if (!known) throw new TypeError(`The context "${name}" has no definition "${definition}" of version ${version}.`);
       ask({
@@ -48,7 +48,7 @@ export function executionCommands(
           definition,
           version,
           input: storableJson(input, "The execution's input") ?? null,
-          principal: agent === undefined ? call.principal : agentFor(call.principal, agent),
+          principal: agent === undefined ? call.principal : agentFor(call.principal, agent, onBehalfOf),
           correlationId: call.correlationId,
           causationId: call.causationId,
           traceparent: call.trace.traceparent,
@@ -77,8 +77,8 @@ export function executionQueries(
   };
 }
 
-function agentFor(caller: Principal, agent: string): Principal {
-  const { tenant, actor, onBehalfOf, limitedTo } = caller;
+function agentFor(caller: Principal, agent: string, party: Party | undefined): Principal {
+  const { tenant, actor, limitedTo } = caller;
   const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-  return { tenant, actor: { type: "agent", id: agent }, onBehalfOf: onBehalfOf ?? self, limitedTo };
+  return { tenant, actor: { type: "agent", id: agent }, onBehalfOf: caller.onBehalfOf ?? self ?? party, limitedTo };
 }
