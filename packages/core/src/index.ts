@@ -78,6 +78,7 @@ export {
   ApproverNotAllowed,
   approvals,
 } from "./contexts/approvals/contract.ts";
+export { visibleJson, visibleText } from "./contexts/approvals/visible-text.ts";
 export { type Audit, audit } from "./contexts/audit/contract.ts";
 export {
   type ApiKeyAuth,

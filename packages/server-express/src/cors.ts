@@ -13,6 +13,7 @@ export interface CorsOptions {
 const REQUEST_HEADERS = [
   ...["authorization", "x-api-key", "content-type", "idempotency-key", "if-match", "if-none-match"],
   ...["last-event-id", "armature-timeout", "x-request-id", "traceparent", "tracestate"],
+  ...["mcp-protocol-version", "mcp-method", "mcp-name"],
 ].join(", ");
 
 const ANSWER_HEADERS = ["etag", "link", "retry-after", "ratelimit", "ratelimit-policy", "x-request-id"].join(", ");

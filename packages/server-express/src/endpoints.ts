@@ -10,6 +10,7 @@ import {
   jsonResponse,
 } from "./http-exchange.ts";
 import type { HttpHandlerOptions } from "./http-handler-options.ts";
+import { mcpEndpoint } from "./mcp-endpoint.ts";
 import { oauthCallback, refusalPage } from "./oauth-callback.ts";
 import { openApiDocument } from "./openapi.ts";
 import { operationEndpoint } from "./operation-endpoint.ts";
@@ -45,6 +46,8 @@ export function routesOf(
     refuse: refusalPage,
   });
   const authenticate: Authenticate = (request, exchange) => countedPrincipal(app, request, exchange, limits);
+  if (options.mcp !== undefined)
+    routes.add("POST", options.mcp.path ?? "/mcp", mcpEndpoint(app, options, options.mcp, authenticate));
   for (const description of app.operations) {
     const { http } = description.operation;
     if (http === undefined) continue;

@@ -57,6 +57,13 @@ export class NotReady extends defineError("http.not_ready", {
   message: ({ reason }) => `The server is not ready: ${reason}.`,
 }) {}
 
+/** The request is for another name than the server goes by, or was made by a page of another origin. */
+export class HostRefused extends defineError("http.host_refused", {
+  kind: "forbidden",
+  details: z.object({ header: z.enum(["Host", "Origin"]) }),
+  message: ({ header }) => `The header ${header} names a host that this endpoint does not answer to.`,
+}) {}
+
 /** Errors of the HTTP side itself, which no contract declares. */
 export const httpErrors: readonly ErrorClass[] = [
   RouteUnknown,
@@ -67,4 +74,5 @@ export const httpErrors: readonly ErrorClass[] = [
   PreconditionFailed,
   IdempotencyKeyRequired,
   NotReady,
+  HostRefused,
 ];

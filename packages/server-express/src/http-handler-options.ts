@@ -1,5 +1,6 @@
 import type { Logger } from "@armature/core";
 import type { CorsOptions } from "./cors.ts";
+import type { McpOptions } from "./mcp-options.ts";
 import type { OpenApiOptions } from "./openapi.ts";
 import type { RateLimits } from "./rate-limits.ts";
 
@@ -30,4 +31,6 @@ export interface HttpHandlerOptions {
   readonly hstsSeconds?: number | undefined;
   /** Whether commands and actions by POST and PATCH need an `Idempotency-Key`; false when absent. */
   readonly requireIdempotencyKey?: boolean | undefined;
+  /** Which operations are tools of an MCP server at `/mcp`; there is none when absent. */
+  readonly mcp?: McpOptions | undefined;
 }

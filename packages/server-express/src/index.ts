@@ -4,6 +4,7 @@ export type { CorsOptions } from "./cors.ts";
 export { type FetchOptions, toFetchHandler } from "./fetch-adapter.ts";
 export {
   BodyTooLarge,
+  HostRefused,
   httpErrors,
   IdempotencyKeyRequired,
   MediaTypeUnsupported,
@@ -16,6 +17,7 @@ export {
 export type { HandlerRequest, HandlerResponse, HttpApp, HttpHandler, RequestHeaders } from "./http-exchange.ts";
 export { createHttpHandler } from "./http-handler.ts";
 export type { HttpHandlerOptions } from "./http-handler-options.ts";
+export type { McpOptions } from "./mcp-options.ts";
 export { type NodeRequestOptions, serveNode } from "./node-adapter.ts";
 export { type OpenApiOptions, openApiDocument } from "./openapi.ts";
 export { type PinoLoggerOptions, pinoLogger } from "./pino-logger.ts";

@@ -12,6 +12,8 @@ export interface Tool {
   readonly description: string;
   /** JSON Schema of the arguments: an object. */
   readonly inputSchema: JsonObject;
+  /** JSON Schema of the result, where that is an object of a known shape. */
+  readonly outputSchema?: JsonObject | undefined;
   readonly risk: ToolRisk;
   /** What whoever it is done for must hold; who approves it too. */
   readonly permission: string;
@@ -48,6 +50,7 @@ export function operationTool<C extends Contract>(
     name: options.name ?? `${contract.name}_${name}`,
     description: options.description ?? operation.summary,
     inputSchema: jsonSchema(operation.input, "input"),
+    outputSchema: objectSchema(operation.output),
     risk: options.risk ?? (operation.kind === "query" ? "read" : "write"),
     permission: operation.permission,
     contract,
@@ -90,6 +93,11 @@ export function connectorTools<P extends ToolProvider>(
       provider: provider.id,
     });
   });
+}
+
+function objectSchema(output: Schema | undefined): JsonObject | undefined {
+  const schema = output === undefined ? undefined : jsonSchema(output, "output");
+  return schema?.["type"] === "object" ? schema : undefined;
 }
 
 /** @throws {TypeError} its name or arguments cannot be a tool's */
