@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:
 import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import { mcp } from "../packages/adapter-mcp/src/contract.ts";
 import * as store from "../packages/adapter-postgres/src/errors.ts";
 import * as redis from "../packages/adapter-redis/src/errors.ts";
 import * as vault from "../packages/adapter-vault/src/errors.ts";
@@ -21,7 +22,8 @@ const contexts = path.join(root, "packages/core/src/contexts");
 export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   // Parts of a context may be there before it offers anything.
   const offering = readdirSync(contexts).filter((folder) => existsSync(path.join(contexts, folder, "contract.ts")));
-  const contracts = await Promise.all(offering.sort().map(contractOf));
+  const own = await Promise.all(offering.map(contractOf));
+  const contracts = [...own, mcp].sort((one, other) => (one.name < other.name ? -1 : 1));
   return new Map([
     ["docs/reference/README.md", indexPage(contracts, kernelErrors)],
     ["docs/reference/problems.md", problemsPage(allErrors(contracts), malformedRequests)],

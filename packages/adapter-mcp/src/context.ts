@@ -11,7 +11,7 @@ import { type Mcp, type McpResult, mcp, type PinnedTool } from "./contract.ts";
 import { McpProtocolBroken, McpToolChanged } from "./errors.ts";
 import { JsonSchemas } from "./json-schemas.ts";
 import { KnownServers } from "./known-servers.ts";
-import { McpConnection } from "./mcp-connection.ts";
+import type { McpConnection } from "./mcp-connection.ts";
 import { fingerprint, isRepeatable, type McpServer } from "./mcp-server.ts";
 
 type Ctx = ActionContext<Mcp, never>;
@@ -41,7 +41,7 @@ export function mcpContext(servers: readonly McpServer[]) {
         if (tool === undefined) throw new NotFound({ type: "MCP tool", id: `${name}/${toolName}` });
         const repeatable = isRepeatable(server, toolName);
         if (ctx.attempt > 1 && !repeatable) throw new UnknownOutcome({ operation: `${name}/${toolName}` });
-        const misfit = schemas.misfit(tool.inputSchema, args);
+        const misfit = await schemas.misfit(tool.inputSchema, args);
         if (misfit !== undefined)
           throw new InvalidInput({
             subject: `The input of ${name}/${toolName}`,
@@ -50,7 +50,7 @@ export function mcpContext(servers: readonly McpServer[]) {
         const connection = await beforehand(name, repeatable, () => pinnedConnection(ctx, server, tool));
         try {
           const { structured, result } = await connection.call(tool, args);
-          if (tool.outputSchema !== undefined && schemas.misfit(tool.outputSchema, structured) !== undefined)
+          if (tool.outputSchema !== undefined && (await schemas.misfit(tool.outputSchema, structured)) !== undefined)
             throw new McpProtocolBroken({ server: name, reason: "its answer is not of the shape that was pinned" });
           return { result: result as McpResult };
         } finally {
@@ -60,7 +60,7 @@ export function mcpContext(servers: readonly McpServer[]) {
 
       check: async ({ server: name }, ctx) => {
         const server = find(name);
-        const connection = await McpConnection.open(ctx, server, undefined);
+        const connection = await connect(ctx, server, undefined);
         try {
           const offered = await connection.tools();
           return { offered: [...offered], comparison: compare(server, offered) };
@@ -75,7 +75,7 @@ export function mcpContext(servers: readonly McpServer[]) {
   async function pinnedConnection(ctx: Ctx, server: McpServer, tool: PinnedTool): Promise<McpConnection> {
     const now = ctx.clock.now();
     const found = known.find(server, ctx.principal, now);
-    const connection = await McpConnection.open(ctx, server, found?.discovery);
+    const connection = await connect(ctx, server, found?.discovery);
     try {
       const fingerprints = found?.fingerprints ?? fingerprintsOf(await connection.tools());
       if (found === undefined)
@@ -93,6 +93,10 @@ export function mcpContext(servers: readonly McpServer[]) {
     }
   }
 }
+
+// The protocol's library loads with the first call.
+const connect: typeof McpConnection.open = async (...given) =>
+  (await import("./mcp-connection.ts")).McpConnection.open(...given);
 
 // Nothing was called yet, and a call that must not be repeated has to know that.
 async function beforehand<T>(server: string, repeatable: boolean, run: () => Promise<T>): Promise<T> {
