@@ -8,6 +8,7 @@ import { importName, publicPackages, root } from "./public-packages.ts";
 
 /** Parts of a public signature that a host has no use for by name: steps of a computed type, and schemas behind one. */
 const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
+  "@armature/adapter-mcp": ["pinnedTool", "result"],
   "@armature/connectors": ["CommonOptions", "OAuthOptions", "PrivateAppOptions", "contact"],
   "@armature/core": [
     "Activities",
