@@ -65,7 +65,7 @@ def token(id: str, authorization: str = Header("")):
 
 @app.get("/health")
 def health():
-    return {"status": "up", "version": "1"}
+    return {"status": "up", "version": "1", "runs": sum(not run.done for run in runs.values())}
 
 
 @app.put("/runs/{id}")

@@ -74,7 +74,9 @@ export async function startAgent(settings: Settings & { readonly port: number })
     );
   };
 
-  app.get("/health", (_, response) => void response.json({ status: "up", version: "1" }));
+  app.get("/health", (_, response) => {
+    response.json({ status: "up", version: "1", runs: [...runs.values()].filter(({ done }) => !done).length });
+  });
 
   app.put("/runs/:id", async (request: Request<{ id: string }>, response: Response) => {
     const token = await tokenOf(request);
