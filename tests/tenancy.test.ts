@@ -38,6 +38,7 @@ interface Acme {
   readonly keyId: string;
   readonly keyHash: string;
   readonly conversationId: string;
+  readonly agent: string;
   readonly letter: { readonly context: string; readonly consumer: string; readonly messageId: string };
 }
 
@@ -66,6 +67,7 @@ const acmeCall = {
 const acmeHash = callHash(acmeCall.action, acmeCall.arguments);
 const order = { workflow: "ordering", input: { item: "Acme lamp" } };
 const acmeOrder = { executionId: "acme-order" };
+const ownAgent = { summary: "Rings.", instructions: "Ring." };
 const acmeRun = { runId: "run_acme" };
 const byConnector = ({ connectorId }: Acme) => ({ connectorId });
 
@@ -135,6 +137,9 @@ const samples: Readonly<Record<string, Sample>> = {
   "agents.messages": { input: ({ conversationId }) => ({ conversationId }), answer: notFound },
   "agents.follow": { input: () => acmeRun, answer: notFound },
   "agents.cancel": { input: () => ({ ...acmeRun, reason: "It is not ours." }), answer: notFound },
+  "agents.describe": { input: ({ agent }) => ({ agent }), answer: notFound },
+  "agents.create": { input: () => ownAgent, answer: "own" },
+  "agents.update": { input: ({ agent }) => ({ agent, ...ownAgent }), answer: notFound },
   "agents.checkHealth": { input: () => ({ agent: "helper" }), answer: "own" },
   "agents.pause": { input: () => ({ agent: "helper" }), answer: "own" },
   "agents.activate": { input: () => ({ agent: "helper" }), answer: "own" },
@@ -333,6 +338,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       contexts: [bellsContext],
       workflows: [ordering],
       agents: [helper],
+      tenantAgents: { models: ["default"] as const },
       models: { default: new ScriptedModel(turns) },
     };
     app = await createArmature({
@@ -363,6 +369,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     await workflows.start({ ...order, ...acmeOrder });
     await workflows.schedule({ key: "acme-orders", ...order, recurrence: { everyMs: 86_400_000 } });
     await agents.setBudget({ budget: "tenant", steps: 77 });
+    const { agent } = await agents.create({ summary: "Is Acme's own.", instructions: "Ring acme-value." });
     const { conversationId } = await agents.run({ agent: "helper", input: "Acme wants a bell.", runId: "run_acme" });
     const relaying = await createArmature({
       store: await place.open(),
@@ -374,7 +381,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
     await relaying.close();
     const [parked] = (await app.as(owner("acme")).delivery.listDeadLetters()).items;
     const letter = { context: parked!.context, consumer: parked!.consumer, messageId: parked!.messageId };
-    acme = { letter, conversationId, connectorId, state, keyId, keyHash };
+    acme = { letter, conversationId, agent, connectorId, state, keyId, keyHash };
   });
   afterAll(async () => {
     await app?.close();
@@ -398,6 +405,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
       await workflows.list(),
       await workflows.history(acmeOrder),
       await agents.list(),
+      await agents.describe({ agent: acme.agent }),
       await agents.get({ runId: "run_acme" }),
       await agents.listRuns(),
       await agents.budget({ budget: "tenant" }),
@@ -415,6 +423,7 @@ describe.each(places)("two tenants, $name", ({ make }) => {
 
   test("the samples name what really is acme's: acme itself is not told that it does not exist", async () => {
     const reading = [
+      "agents.describe",
       "agents.get",
       "agents.messages",
       "approvals.get",

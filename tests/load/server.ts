@@ -189,6 +189,7 @@ const app = await createArmature({
   contexts: [bellsContext],
   workflows: [waiting, failing],
   agents,
+  tenantAgents: { models: ["quick"], tools: [operationTool(bells, "ringLater")] },
   models: { quick: playing(0), slow: playing(4_000) },
   allowedOrigins: [providerOrigin],
   relay: { maxAttempts: 1 },

@@ -147,5 +147,27 @@ export function agentScenarios(kind: PlaceKind): void {
       expect(near).toEqual({ text: "|Roses are red.|Roses are red.", types });
       expect(far).toEqual({ text: "||Roses are red.", types });
     });
+
+    test("an agent that a tenant makes works in any process, in its version, and for no other tenant", async () => {
+      const [tenant, other] = [bench.tenant(), bench.tenant()];
+      const offer = { tenantAgents: { models: ["default"], tools: [operationTool(lab, "add")] } as const };
+      const turns = [asks(["lab_add", { counterId: "own", by: 2 }]), { text: "Done.", usage }];
+      const apps = [await start(turns, { ...offer, executions: false }), await start(turns, offer)] as const;
+      const { agents, approvals } = apps[0].as({ tenant, user: "ann" });
+      const made = { summary: "Counts.", instructions: "Count.", tools: ["lab_add"], capabilities: ["counting"] };
+      const { agent } = await agents.create(made);
+      await agents.activate({ agent });
+      const { runId } = await agents.run({ capability: "counting", input: "Count." });
+      const run = await suspended(apps[1], tenant, runId);
+      expect(await agents.update({ agent, ...made, tools: [] })).toMatchObject({ version: 2 });
+      const asked = await approvals.get({ approvalId: run.approvals[0]! });
+      await approvals.approve({ approvalId: asked.approvalId, hash: asked.hash });
+      expect(await ended(apps[1], tenant, runId)).toMatchObject({ agent, agentVersion: 1, status: "completed" });
+      const { lab: counters } = apps[0].as({ tenant, user: "ann" });
+      expect(await counters.look({ counterId: "own" })).toEqual({ value: 2 });
+      const { agents: theirs } = apps[1].as({ tenant: other, user: "ann" });
+      await expect(theirs.run({ agent, input: "Count." })).rejects.toThrow(NotFound);
+      expect((await theirs.list()).map((each) => each.agent)).toEqual(["counting"]);
+    });
   });
 }

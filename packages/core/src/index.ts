@@ -7,6 +7,8 @@ export {
 export { agentTool } from "./contexts/agents/agent-tool.ts";
 export {
   AgentActivated,
+  AgentBeyondOffer,
+  AgentCreated,
   AgentDelegationEnded,
   AgentExecuted,
   AgentLimitReached,
@@ -24,7 +26,10 @@ export {
   type AgentRunView,
   AgentStepTaken,
   type Agents,
+  AgentsNotOffered,
   AgentToolsRun,
+  AgentUpdated,
+  AgentVersionWritten,
   agents,
   BudgetExhausted,
   BudgetReserved,
@@ -41,6 +46,7 @@ export {
   NobodyToActFor,
   type RunInput,
   type RunUsage,
+  TooManyAgents,
 } from "./contexts/agents/contract.ts";
 export { type Guardrail, onlyAfterUntrusted, pseudonymized, type Sensitive } from "./contexts/agents/guardrail.ts";
 export {
@@ -52,7 +58,7 @@ export {
   modelPrices,
   type PricedModel,
 } from "./contexts/agents/model-prices.ts";
-
+export type { TenantAgents } from "./contexts/agents/own-agent.ts";
 export { defineRemoteAgent, type RemoteAgentLimits } from "./contexts/agents/remote-agent.ts";
 export {
   RemoteAgentFailed,

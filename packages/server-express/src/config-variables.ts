@@ -77,7 +77,7 @@ export const variables = {
     (text) => (isKey(text) ? text : undefined),
   ),
   ARMATURE_CONFIG: variable(
-    "a module that exports connectors, contexts, workflows, agents, models, prices, allowedOrigins",
+    "a module that exports connectors, contexts, workflows, agents, tenantAgents, models, prices, allowedOrigins",
     "must be the path of a module",
     "./armature.config.ts",
     (text) => text,

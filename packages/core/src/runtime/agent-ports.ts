@@ -9,7 +9,7 @@ import type { RuntimePorts } from "./runtime-ports.ts";
 
 /** The host's agents and the models that they ask, what those cost, and what followers of runs hear. */
 export function agentPorts(
-  { agents = [], agentRouter, models = {}, prices }: ArmatureOptions,
+  { agents = [], agentRouter, tenantAgents, models = {}, prices }: ArmatureOptions,
   { clock, ids, lifecycle }: Pick<RuntimePorts, "clock" | "ids" | "lifecycle">,
   signals: Emitter<RunSignals>,
 ): AgentsOptions {
@@ -17,7 +17,7 @@ export function agentPorts(
   lifecycle.on("committed", ({ tenant, aggregates = [] }) => feed.changed(tenant, aggregates));
   const random = () => new DataView(ids.random(4).slice().buffer).getUint32(0) / 2 ** 32;
   return {
-    ...{ definitions: agents, router: agentRouter, feed },
+    ...{ definitions: agents, router: agentRouter, tenantAgents, feed },
     model: new ModelClient({ models, prices, clock, random, around: modelSpans() }),
     priceOf: (names, tokens) => {
       const costs = names.map((name) =>

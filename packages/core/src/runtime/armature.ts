@@ -1,6 +1,7 @@
 import type { AgentDefinition } from "../contexts/agents/agent-definition.ts";
 import type { Agents } from "../contexts/agents/contract.ts";
 import type { ModelPrices } from "../contexts/agents/model-prices.ts";
+import type { TenantAgents } from "../contexts/agents/own-agent.ts";
 import type { Approvals } from "../contexts/approvals/contract.ts";
 import type { Audit } from "../contexts/audit/contract.ts";
 import type { ConnectorDefinition } from "../contexts/connectors/connector-definition.ts";
@@ -68,6 +69,8 @@ export interface ArmatureOptions<X extends readonly ContextDefinition[] = readon
    * uses no tools. Without it the first in the list answers, and who says nothing is refused.
    */
   readonly agentRouter?: AgentDefinition;
+  /** What tenants can make agents of; without it they make none. */
+  readonly tenantAgents?: TenantAgents;
   /** What tenants can start as durable executions: each version of each workflow that one may still be under way of. */
   readonly workflows?: readonly Workflow[];
   /** The host's own contexts. */

@@ -43,7 +43,7 @@ describe("a host's module", () => {
     [
       "that exports nothing of use",
       "export const conectors = []",
-      "exports none of connectors, contexts, workflows, agents, models, prices, allowedOrigins",
+      "exports none of connectors, contexts, workflows, agents, tenantAgents, models, prices, allowedOrigins",
     ],
     [
       "whose default export has a name that is none",

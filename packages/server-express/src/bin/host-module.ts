@@ -7,6 +7,7 @@ import {
   type LanguageModel,
   type ModelPrices,
   modelPrices,
+  type TenantAgents,
   type Workflow,
 } from "@armature/core";
 import { z } from "zod";
@@ -18,6 +19,7 @@ export interface HostModule {
   readonly contexts: readonly ContextDefinition[];
   readonly workflows: readonly Workflow[];
   readonly agents: readonly AgentDefinition[];
+  readonly tenantAgents?: TenantAgents | undefined;
   readonly models: Readonly<Record<string, LanguageModel>>;
   readonly prices?: ModelPrices | undefined;
   readonly allowedOrigins: readonly string[];
@@ -35,6 +37,12 @@ const exported = z.strictObject({
   contexts: definitions<ContextDefinition>("defineContext", (value) => "contract" in value && "handlers" in value),
   workflows: definitions<Workflow>("defineWorkflow", (value) => "activities" in value && "run" in value),
   agents: definitions<AgentDefinition>("defineAgent", (value) => "instructions" in value && "tools" in value),
+  tenantAgents: z
+    .custom<TenantAgents>(
+      (value) => typeof value === "object" && value !== null && "models" in value,
+      "names no models for agents of tenants",
+    )
+    .optional(),
   models: z
     .record(
       z.string(),
@@ -50,8 +58,8 @@ const exported = z.strictObject({
 const names = Object.keys(exported.shape);
 
 /**
- * Loads the module that ARMATURE_CONFIG names: `connectors`, `contexts`, `workflows`, `agents`, `models`, `prices` and
- * `allowedOrigins`, exported by name or in the default export.
+ * Loads the module that ARMATURE_CONFIG names: `connectors`, `contexts`, `workflows`, `agents`, `tenantAgents`,
+ * `models`, `prices` and `allowedOrigins`, exported by name or in the default export.
  *
  * @throws {ConfigInvalid} when it cannot be loaded or exports something else
  */

@@ -49,6 +49,7 @@ export async function openApp(
       contexts: host.contexts,
       workflows: host.workflows,
       agents: host.agents,
+      ...(host.tenantAgents === undefined ? {} : { tenantAgents: host.tenantAgents }),
       models: host.models,
       ...(host.prices === undefined ? {} : { prices: host.prices }),
       allowedOrigins: [...host.allowedOrigins, ...config.allowedOrigins],

@@ -11,9 +11,11 @@ import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import type { AssistantPart, ModelMessage, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 import { connectors } from "../connectors/contract.ts";
-import { type AgentRegistry, toolOf } from "./agent-registry.ts";
+import type { AgentCatalog } from "./agent-catalog.ts";
+import { toolOf } from "./agent-registry.ts";
 import { AGENT_RUN } from "./begin-run.ts";
 import {
+  AgentBeyondOffer,
   AgentLimitReached,
   agents,
   ConnectionUnclear,
@@ -65,7 +67,7 @@ const modelArguments = z.object({
  * @param model asks the host's models
  * @param feed where answers are shown while they are written
  */
-export function agentRunDefinition(registry: AgentRegistry, model: ModelClient, feed: RunFeed): ExecutionDefinition {
+export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, feed: RunFeed): ExecutionDefinition {
   return {
     ...AGENT_RUN,
     ended: "ended",
@@ -80,7 +82,7 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient, 
           const { runId, streamed = false } = modelArguments.parse(args);
           const own = ctx.use(agents) as unknown as { transcript: typeof transcript };
           const { agent, version, messages, answer, shownTo } = await own.transcript({ runId });
-          const definition = registry.find(agent, version);
+          const definition = await catalog.at(ctx, agent, version);
           // What came before is durable by now.
           feed.changed(ctx.tenant, shownTo);
           const shown =
@@ -107,7 +109,7 @@ export function agentRunDefinition(registry: AgentRegistry, model: ModelClient, 
       tool: {
         retry: { attempts: 4 },
         timeoutMs: 300_000,
-        run: (args: z.infer<typeof toolArguments>, ctx: ActivityContext) => runTool(registry, args, ctx),
+        run: (args: z.infer<typeof toolArguments>, ctx: ActivityContext) => runTool(catalog, args, ctx),
       },
     },
     run: async (ctx, given) => (await loop(ctx, runArguments.parse(given))) as Json,
@@ -233,13 +235,14 @@ async function resolve(
 }
 
 async function runTool(
-  registry: AgentRegistry,
+  catalog: AgentCatalog,
   given: z.infer<typeof toolArguments>,
   ctx: ActivityContext,
 ): Promise<unknown> {
   const { agent, version, name, arguments: args, connections } = toolArguments.parse(given);
-  const definition = registry.find(agent, version);
+  const definition = await catalog.at(ctx, agent, version);
   const tool = toolOf(definition, name);
+  if (tool === undefined && catalog.isOwn(agent)) throw new AgentBeyondOffer({ what: "tools", names: [name] });
   if (tool === undefined)
     throw new TypeError(`The agent "${agent}" of version ${version} has no tool "${name}" any more.`);
   const input = { ...tool.toInput(args as JsonObject) };

@@ -68,11 +68,13 @@ export class AgentRegistry {
    * The agent that is asked for by id, or the active ones that fit: with a router all that fit, else the first. No model
    * is asked here.
    *
+   * @param own agents of the tenant's that are active and fit: they come after the host's
    * @throws {NotFound | NoAgentFits}
    */
   async route(
     asked: Asked,
     isActive: (id: string) => Promise<boolean>,
+    own: readonly (() => Promise<AgentDefinition>)[] = [],
   ): Promise<readonly [AgentDefinition, ...AgentDefinition[]]> {
     if (asked.agent !== undefined) return [this.find(asked.agent)];
     const isVague = asked.capability === undefined && asked.taskType === undefined;
@@ -82,6 +84,8 @@ export class AgentRegistry {
       if (await isActive(definition.id)) found.push(definition);
       if (router === undefined && found.length > 0) break;
     }
+    for (const load of isVague && router === undefined ? [] : own)
+      if (router !== undefined || found.length === 0) found.push(await load());
     const [first, ...rest] = found;
     if (first !== undefined) return [first, ...rest];
     const parts = [

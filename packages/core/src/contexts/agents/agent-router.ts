@@ -8,9 +8,9 @@ import {
 } from "../../kernel/execution.ts";
 import type { ModelMessage } from "../../kernel/model-messages.ts";
 import type { Json, Schema } from "../../kernel/schema.ts";
+import type { AgentCatalog } from "./agent-catalog.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import { answerOf, endOf } from "./agent-loop.ts";
-import type { AgentRegistry } from "./agent-registry.ts";
 import { AGENT_ROUTING } from "./begin-run.ts";
 import { AgentLimitReached, agents, HandoffFailed, type routed } from "./contract.ts";
 import type { ModelClient } from "./model-client.ts";
@@ -43,7 +43,7 @@ export function asRouter(router: AgentDefinition, candidates: readonly AgentDefi
  * The execution of a run for which rules leave several agents: the router is asked once, and hands the conversation over.
  * One that names none of them, or does not answer, leaves it to the first.
  */
-export function agentRoutingDefinition(registry: AgentRegistry, model: ModelClient): ExecutionDefinition {
+export function agentRoutingDefinition(catalog: AgentCatalog, model: ModelClient): ExecutionDefinition {
   return {
     ...AGENT_ROUTING,
     ended: "ended",
@@ -60,8 +60,8 @@ export function agentRoutingDefinition(registry: AgentRegistry, model: ModelClie
           };
           const { messages } = await transcript({ runId });
           const asked = asRouter(
-            registry.find(router, version),
-            candidates.map((id) => registry.find(id)),
+            await catalog.at(ctx, router, version),
+            await Promise.all(candidates.map((id) => catalog.at(ctx, id))),
           );
           return askModel(model, asked, messages as unknown as readonly ModelMessage[], ctx.signal);
         },

@@ -11,9 +11,10 @@ import {
 } from "../approvals/contract.ts";
 import { connectors } from "../connectors/contract.ts";
 import { Agent } from "./agent.ts";
+import { AgentCatalog } from "./agent-catalog.ts";
 import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
 import { agentRunDefinition } from "./agent-loop.ts";
-import { AgentRegistry, toolOf } from "./agent-registry.ts";
+import { toolOf } from "./agent-registry.ts";
 import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
 import { AgentRun, placeOf } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
@@ -32,19 +33,23 @@ import { Delegation } from "./delegation.ts";
 import { followRun } from "./follow-run.ts";
 import type { ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
+import { AgentVersion, type TenantAgents } from "./own-agent.ts";
+import { agentHandlers } from "./own-agent-handlers.ts";
 import type { RemoteClient } from "./remote-client.ts";
 import { remoteDefinitions } from "./remote-loop.ts";
 import { endRemote, remoteHandlers } from "./remote-runs.ts";
 import type { RunFeed } from "./run-feed.ts";
 import { delegateOf } from "./tool.ts";
 import { transcriptOf } from "./transcript.ts";
-import { agentView, messageView, runView } from "./views.ts";
+import { messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
 export interface AgentsOptions {
   readonly definitions: readonly AgentDefinition[];
   /** Decides between several that fit. */
   readonly router?: AgentDefinition | undefined;
+  /** What tenants can make agents of; without it they make none. */
+  readonly tenantAgents?: TenantAgents | undefined;
   readonly model: ModelClient;
   readonly feed: RunFeed;
   /** What a call costs at most, in billionths; undefined where no price is known. */
@@ -59,8 +64,8 @@ export interface AgentsOptions {
 const SUBJECT = "agents.run";
 
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
-export function agentsContext({ definitions, router, model, feed, priceOf, remote }: AgentsOptions) {
-  const registry = new AgentRegistry(definitions, router);
+export function agentsContext({ definitions, router, tenantAgents, model, feed, priceOf, remote }: AgentsOptions) {
+  const catalog = new AgentCatalog(definitions, router, tenantAgents);
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
     const { outputTokens } = agent.limits;
     const nanos = priceOf(agent.models, { inputTokens, maxOutputTokens: outputTokens });
@@ -70,27 +75,23 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
   const mayGoOn = async (ctx: Ctx, run: AgentRun, inputTokens: number): Promise<string | undefined> => {
     const { agent, agentVersion } = run.state;
     if (run.limitReached !== undefined) return run.limitReached;
-    const status = (await ctx.tryLoad(Agent, agent))?.state.status ?? "active";
+    const status = await catalog.status(ctx, agent);
     if (status !== "active") return `an agent that is ${status}`;
-    return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(registry.find(agent, agentVersion), inputTokens));
+    const definition = await catalog.find(ctx, agent, agentVersion);
+    return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(definition, inputTokens));
   };
-  const delegation = new Delegation(registry, wanted);
+  const delegation = new Delegation(catalog, wanted);
 
   return defineContext(agents, {
     dependsOn: [atomic(approvals), connectors],
-    aggregates: [Agent, AgentRun, Budget, Conversation, Message],
+    aggregates: [Agent, AgentVersion, AgentRun, Budget, Conversation, Message],
     executions: [
-      ...(definitions.length === 0 ? [] : [agentRunDefinition(registry, model, feed)]),
-      ...remoteDefinitions(registry, remote),
-      ...(router === undefined ? [] : [agentRoutingDefinition(registry, model)]),
+      ...(catalog.isEmpty ? [] : [agentRunDefinition(catalog, model, feed)]),
+      ...remoteDefinitions(catalog.host, remote),
+      ...(router === undefined ? [] : [agentRoutingDefinition(catalog, model)]),
     ],
     handlers: {
-      list: async ({ capability, taskType }, ctx) =>
-        Promise.all(
-          registry
-            .fitting({ capability, taskType })
-            .map(async (each) => agentView(each, await ctx.tryLoad(Agent, each.id))),
-        ),
+      ...agentHandlers(catalog),
       run: async ({ input, conversationId, runId, connections = {}, onBehalfOf: party, streamed, ...asked }, ctx) => {
         // Of what was asked for: which agent that means may be another one by now.
         const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections, party } as JsonObject);
@@ -103,10 +104,7 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
         const conversation = conversationId === undefined ? undefined : await ctx.load(Conversation, conversationId);
         const named = asked.agent ?? asked.capability ?? asked.taskType;
         const answering = conversation?.state.agent === router?.id ? undefined : conversation?.state.agent;
-        const candidates = await registry.route(
-          named === undefined ? { agent: answering } : asked,
-          async (each) => ((await ctx.tryLoad(Agent, each))?.state.status ?? "active") === "active",
-        );
+        const candidates = await catalog.route(ctx, named === undefined ? { agent: answering } : asked);
         const routes = candidates.length > 1;
         const agent = routes ? asRouter(router!, candidates) : candidates[0];
         const onBehalfOf = servedBy(ctx.principal, party);
@@ -137,11 +135,8 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
         (await ctx.load(AgentRun, runId)).mustBeUnderWay();
         ctx.executions.cancel(runId, reason);
       },
-      pause: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).pause(ctx.now),
-      activate: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).activate(ctx.now),
-      retire: async ({ agent }, ctx) => (await agentOf(ctx, registry, agent)).retire(ctx.now),
       setBudget: async ({ budget, ...limits }, ctx) => {
-        if (budget !== "tenant") registry.find(budget.slice("agent.".length));
+        if (budget !== "tenant") await catalog.find(ctx, budget.slice("agent.".length));
         ((await ctx.tryLoad(Budget, budget)) ?? ctx.add(new Budget(budget))).set(limits as Partial<Amount>, ctx.now);
       },
       budget: async ({ budget }, ctx) => {
@@ -159,10 +154,10 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
           shownTo: [...run.sharedWith],
         };
       },
-      ...remoteHandlers(registry, remote),
+      ...remoteHandlers(catalog.host, remote),
       recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        const agent = registry.find(run.state.agent, run.state.agentVersion);
+        const agent = await catalog.find(ctx, run.state.agent, run.state.agentVersion);
         const calls = content.flatMap((part) =>
           part.type === "tool-call" || part.type === "invalid-tool-call" ? [part] : [],
         );
@@ -283,11 +278,6 @@ export function agentsContext({ definitions, router, model, feed, priceOf, remot
         }),
       ),
   });
-}
-
-async function agentOf(ctx: Ctx, registry: AgentRegistry, id: string): Promise<Agent> {
-  registry.find(id);
-  return (await ctx.tryLoad(Agent, id)) ?? ctx.add(new Agent(id));
 }
 
 /** The same whenever the step is written down: it is asked once. */

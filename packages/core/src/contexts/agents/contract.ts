@@ -8,7 +8,14 @@ import { pageOf, paging } from "../../kernel/paging.ts";
 import { sensitive } from "../../kernel/sensitive.ts";
 
 const at = z.iso.datetime();
-const agentId = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "must be lower-case letters, digits and hyphens");
+const agentId = z
+  .string()
+  .regex(
+    /^(?:[a-z][a-z0-9-]{0,62}|agt_[0-9a-z]{1,60})$/,
+    'must be lower-case letters, digits and hyphens, or begin with "agt_"',
+  );
+/** One that a tenant has made. */
+const ownAgentId = z.templateLiteral(["agt_", z.string().regex(/^[0-9a-z]{1,60}$/)]);
 export const runId = z.templateLiteral(["run_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
 export const conversationId = z.templateLiteral(["cnv_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
 const approvalId = z.templateLiteral(["apr_", z.string()]);
@@ -160,6 +167,25 @@ export const AgentRetired = defineEvent("agent.retired", {
   version: 1,
   data: z.strictObject({ agent: z.string(), at }),
 });
+const ownAgentTold = z.strictObject({
+  agent: ownAgentId,
+  version: z.int(),
+  /** Empty: the host's first. */
+  models: z.array(z.string()),
+  tools: z.array(z.string()),
+  capabilities: z.array(z.string()),
+  taskTypes: z.array(z.string()),
+  at,
+});
+/** A tenant has made an agent. What it is told stands in its version alone. */
+export const AgentCreated = defineEvent("agent.created", { version: 1, data: ownAgentTold });
+/** A tenant has given its agent a new version. */
+export const AgentUpdated = defineEvent("agent.updated", { version: 1, data: ownAgentTold });
+/** A version of a tenant's agent was written down. */
+export const AgentVersionWritten = defineEvent("agent.version_written", {
+  version: 1,
+  data: z.strictObject({ agent: ownAgentId, version: z.int(), at }),
+});
 /** A tenant has set what its runs may use. */
 export const BudgetSet = defineEvent("agent.budget_set", {
   version: 1,
@@ -248,6 +274,25 @@ export class ConnectionUnclear extends defineError("agent.connection_unclear", {
       : `There are several connections to "${provider}": the run has to name one.`,
 }) {}
 
+/** The host does not let tenants make agents. */
+export class AgentsNotOffered extends defineError("agent.not_offered", {
+  kind: "precondition",
+  details: z.object({}),
+  message: () => "Tenants cannot make agents here.",
+}) {}
+/** An agent of a tenant asks for what the host does not offer. */
+export class AgentBeyondOffer extends defineError("agent.beyond_offer", {
+  kind: "invalid",
+  details: z.object({ what: z.string(), names: z.array(z.string()) }),
+  message: ({ what, names }) => `These ${what} are not offered: ${names.join(", ")}.`,
+}) {}
+/** A tenant has as many agents as it may have. */
+export class TooManyAgents extends defineError("agent.too_many", {
+  kind: "exhausted",
+  details: z.object({ most: z.int() }),
+  message: ({ most }) => `There are ${most} agents already: retire one.`,
+}) {}
+
 const runInput = z.union([
   z.string().min(1).max(200_000),
   z
@@ -312,11 +357,47 @@ const followed = z.discriminatedUnion("type", [
 /** What a follower of a run sees. */
 export type Followed = z.infer<typeof followed>;
 
+export const agentStatus = z.enum(["draft", "active", "paused", "retired"]);
+const ownLimit = z.int().min(1).optional();
+const ownAgentFields = {
+  /** One sentence, for who looks at the list. */
+  summary: z.string().min(1).max(500),
+  /** Names of the host's models, in the order in which they are asked; the host's first when absent. */
+  models: z.array(name).min(1).max(10).optional(),
+  /** From which risk on a person has to approve a tool call; as the host says when absent. */
+  approvalFrom: z.enum(["write", "irreversible", "never"]).optional(),
+};
+const ownLimits = z.strictObject({
+  ...{ steps: ownLimit, tokens: ownLimit, nanos: ownLimit, outputTokens: ownLimit },
+  ...{ parallelTools: ownLimit, toolTimeoutMs: ownLimit, depth: ownLimit },
+});
+const names = z.array(name).max(200);
+/** A version of an agent that a tenant has made. */
+export const ownAgent = z.strictObject({
+  ...ownAgentFields,
+  instructions: z.string(),
+  /** Names of tools that the host offers. */
+  tools: names,
+  capabilities: names,
+  taskTypes: names,
+  limits: ownLimits,
+});
+export type OwnAgent = z.infer<typeof ownAgent>;
+const ownAgentInput = {
+  ...ownAgentFields,
+  instructions: sensitive(z.string().min(1).max(100_000)),
+  tools: names.default([]),
+  capabilities: names.default([]),
+  taskTypes: names.default([]),
+  limits: ownLimits.default({}),
+};
+const writtenVersion = z.object({ agent: ownAgentId, version: z.int() });
+
 const agentView = z.object({
   agent: z.string(),
   version: z.int(),
   summary: z.string(),
-  status: z.enum(["active", "paused", "retired"]),
+  status: agentStatus,
   capabilities: z.array(z.string()),
   taskTypes: z.array(z.string()),
   /** Whether it runs elsewhere. */
@@ -325,7 +406,7 @@ const agentView = z.object({
 });
 const budgetName = z
   .string()
-  .regex(/^(tenant|agent\.[a-z][a-z0-9-]{0,62})$/, 'must be "tenant", or "agent." and its id');
+  .regex(/^(tenant|agent\.(?:[a-z][a-z0-9-]{0,62}|agt_[0-9a-z]{1,60}))$/, 'must be "tenant", or "agent." and its id');
 const budgetLimits = {
   tokens: z.int().min(0).optional(),
   nanos: z.int().min(0).optional(),
@@ -360,6 +441,33 @@ const contract = defineContract(
       permission: "agents:read",
       http: "GET /agents",
       summary: "Lists the agents, by what they can do.",
+    }),
+    describe: query({
+      input: z.strictObject({ agent: agentId, version: z.int().min(1).optional() }),
+      output: agentView.extend({
+        /** What the tenant has said of it; absent where it is the host's. */
+        definition: ownAgent.optional(),
+      }),
+      errors: [AgentsNotOffered, AgentBeyondOffer],
+      permission: "agents:read",
+      http: "GET /agents/{agent}",
+      summary: "Shows an agent, and of one that the tenant has made all of a version.",
+    }),
+    create: command({
+      input: z.strictObject(ownAgentInput),
+      output: writtenVersion,
+      errors: [AgentsNotOffered, AgentBeyondOffer, TooManyAgents],
+      permission: "agents:write",
+      http: "POST /agents",
+      summary: "Makes an agent for this tenant, of what the host offers. It is a draft until it is activated.",
+    }),
+    update: command({
+      input: z.strictObject({ agent: ownAgentId, ...ownAgentInput }),
+      output: writtenVersion,
+      errors: [AgentsNotOffered, AgentBeyondOffer, AgentNotActive],
+      permission: "agents:write",
+      http: "PUT /agents/{agent}",
+      summary: "Gives an agent that the tenant has made a new version. Runs that have begun keep to theirs.",
     }),
     run: command({
       input: z.strictObject({
@@ -445,6 +553,7 @@ const contract = defineContract(
     }),
     pause: command({
       input: byAgent,
+      errors: [AgentNotActive],
       permission: "agents:write",
       http: "POST /agents/{agent}/pause",
       summary: "Has an agent begin nothing more for this tenant.",
@@ -454,7 +563,7 @@ const contract = defineContract(
       errors: [AgentNotActive],
       permission: "agents:write",
       http: "POST /agents/{agent}/activate",
-      summary: "Has a paused agent work again.",
+      summary: "Has a paused agent, or a draft, work.",
     }),
     retire: command({
       input: byAgent,
@@ -574,6 +683,12 @@ const contract = defineContract(
       permission: "internal",
       summary: "Hears how a run ended.",
     }),
+    ownVersion: query({
+      input: z.strictObject({ agent: z.string(), version: z.int().optional() }),
+      output: z.object({ version: z.int(), definition: ownAgent }),
+      permission: "internal",
+      summary: "What a tenant's agent is, for who works on one of its runs.",
+    }),
     transcript: query({
       input: z.strictObject({ runId }),
       output: z.object({
@@ -593,7 +708,7 @@ const contract = defineContract(
     events: [
       ...[AgentRunStarted, AgentStepTaken, AgentToolsRun, AgentRunSuspended, AgentExecuted, AgentRunFailed],
       ...[AgentRunCanceled, ConversationStarted, MessageAdded, AgentPaused, AgentActivated, AgentRetired],
-      ...[BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
+      ...[AgentCreated, AgentUpdated, AgentVersionWritten, BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
       ...[AgentProgressed, AgentRunResumed, AgentRunDelegated, AgentDelegationEnded, ConversationHandedOver],
     ],
   },

@@ -3,9 +3,9 @@ import { callHash } from "../../kernel/call-hash.ts";
 import type { ArmatureError } from "../../kernel/errors.ts";
 import { Forbidden } from "../../kernel/errors.ts";
 import type { Json } from "../../kernel/schema.ts";
-import { Agent } from "./agent.ts";
+import type { AgentCatalog } from "./agent-catalog.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
-import type { AgentRegistry } from "./agent-registry.ts";
+
 import { AgentRun } from "./agent-run.ts";
 import { beginRun, type Ctx } from "./begin-run.ts";
 import type { Wanted } from "./budgets.ts";
@@ -22,11 +22,11 @@ import { Conversation } from "./conversation.ts";
 
 /** How runs have other runs work for them: begun once, waited for by signal, ended with them. */
 export class Delegation {
-  readonly #registry: AgentRegistry;
+  readonly #catalog: AgentCatalog;
   readonly #wanted: (agent: AgentDefinition, inputTokens: number) => Wanted;
 
-  constructor(registry: AgentRegistry, wanted: (agent: AgentDefinition, inputTokens: number) => Wanted) {
-    this.#registry = registry;
+  constructor(catalog: AgentCatalog, wanted: (agent: AgentDefinition, inputTokens: number) => Wanted) {
+    this.#catalog = catalog;
     this.#wanted = wanted;
   }
 
@@ -124,13 +124,13 @@ export class Delegation {
   async #refusal(ctx: Ctx, parent: AgentRun, id: string): Promise<ArmatureError | undefined> {
     const { permission } = agents.operations.run;
     if (!(await ctx.can(permission))) return new Forbidden({ permission });
-    const agent = this.#registry.find(id);
-    const status = (await ctx.tryLoad(Agent, id))?.state.status ?? "active";
+    const agent = await this.#catalog.find(ctx, id);
+    const status = await this.#catalog.status(ctx, id);
     if (status !== "active") return new AgentNotActive({ agent: agent.id, status });
     return parent.left.depth < 1 ? new DelegationTooDeep({ runId: parent.id, agent: id }) : undefined;
   }
 
-  #begin(
+  async #begin(
     ctx: Ctx,
     parent: AgentRun,
     given: {
@@ -144,7 +144,7 @@ export class Delegation {
     const { onBehalfOf, connections } = parent.state;
     return beginRun(
       ctx,
-      { ...given, agent: this.#registry.find(given.agent), parent, onBehalfOf, connections },
+      { ...given, agent: await this.#catalog.find(ctx, given.agent), parent, onBehalfOf, connections },
       this.#wanted,
     );
   }

@@ -4,11 +4,10 @@ import type { AgentRun } from "./agent-run.ts";
 import type { AgentRunView, MessageView } from "./contract.ts";
 import type { Message } from "./conversation.ts";
 
-export function agentView(definition: AgentDefinition, agent: Agent | undefined) {
+export function agentView(definition: AgentDefinition, status: Agent["status"]) {
   const { id, version, summary, capabilities, taskTypes, tools } = definition;
   return {
-    ...{ agent: id, version, summary },
-    status: agent?.state.status ?? ("active" as const),
+    ...{ agent: id, version, summary, status },
     capabilities: [...capabilities],
     taskTypes: [...taskTypes],
     remote: definition.remote !== undefined,
