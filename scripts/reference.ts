@@ -14,6 +14,7 @@ import { httpErrors } from "../packages/server-express/src/http-errors.ts";
 import { malformedRequests } from "../packages/server-express/src/malformed-requests.ts";
 import { problemsPage } from "./problems-page.ts";
 import { contextPage, indexPage } from "./reference-page.ts";
+import { remoteAgentsOpenApi } from "./remote-agents-openapi.ts";
 
 const root = path.dirname(import.meta.dirname);
 const contexts = path.join(root, "packages/core/src/contexts");
@@ -26,6 +27,7 @@ export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   const contracts = [...own, mcp].sort((one, other) => (one.name < other.name ? -1 : 1));
   return new Map([
     ["docs/reference/README.md", indexPage(contracts, kernelErrors)],
+    ["docs/reference/remote-agents.openapi.json", remoteAgentsOpenApi()],
     ["docs/reference/problems.md", problemsPage(allErrors(contracts), malformedRequests)],
     ...contracts.map((each) => [`docs/reference/${each.name}.md`, contextPage(each)] as const),
   ]);

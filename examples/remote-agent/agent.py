@@ -36,6 +36,7 @@ class Run:
             await self.tell("failed", done=True, code="internal", message=str(problem)[:1000])
 
 
+# region work
 async def work(run):
     name = run.asked.removeprefix("Find ")
     await run.tell("message", text=f"Looking for {name}.")
@@ -48,8 +49,10 @@ async def work(run):
         return await run.tell("failed", done=True, code="contacts.refused", message=message)
     usage = {"steps": 2, "inputTokens": 90, "outputTokens": 12}
     await run.tell("completed", done=True, text=f"Found {', '.join(each['name'] for each in found)}.", usage=usage)
+# endregion work
 
 
+# region token
 def token(id: str, authorization: str = Header("")):
     """The request's token, when it is for us and for this run."""
     text = authorization.removeprefix("Bearer ")
@@ -61,6 +64,7 @@ def token(id: str, authorization: str = Header("")):
     if claims["sub"] != id or jwt.get_unverified_header(text).get("typ") != "armature-principal+jwt":
         raise HTTPException(401)
     return text
+# endregion token
 
 
 @app.get("/health")

@@ -361,7 +361,13 @@ for (const language of ["TypeScript", "Python"] as const)
       const journal = await store.journal({ tenant: "acme", context: "agents" }, { id: begun.runId, limit: 100 });
       expect(journal.items.length).toBeGreaterThan(0);
       expect(trail.items.length).toBeGreaterThan(0);
-      const kept = JSON.stringify([events, trail, journal, logger.entries, await begun.agents.get({ runId: begun.runId })]);
+      const kept = JSON.stringify([
+        events,
+        trail,
+        journal,
+        logger.entries,
+        await begun.agents.get({ runId: begun.runId }),
+      ]);
       for (const secret of line.tokens()) for (const part of secret.split(".")) expect(kept).not.toContain(part);
     });
   });

@@ -20,7 +20,7 @@ export const TESTED_ELSEWHERE: ReadonlyMap<string, string> = new Map([
  * - `sh run`, `sh run repository`: run, all of a page as one script
  * - `sh install`: `npm install` of what a package's page says, which the tests of the packages do
  * - `sh scripts`: scripts of package.json that the checks of this repository or a test run
- * - `… of=FILE`: a region of FILE, `// region NAME` to `// endregion NAME`, word by word whatever its indentation
+ * - `… of=FILE`: a region of FILE, `// region NAME` to `// endregion NAME` (or with `#`), word by word whatever its indentation
  * - `… in=FILE`: FILE is a test that reads this page, or holds each of the block's lines
  * - `text tree`: every path is there; `text drawing`: for the eye alone
  */
@@ -76,7 +76,9 @@ function complaint(
 /** A quotation is a whole region between `// region NAME` and `// endregion NAME`, so that nothing is left out of it unseen. */
 function quoteComplaint(root: string, source: string, { code }: Pick<Fence, "code">): string | undefined {
   if (!existsSync(path.join(root, source))) return `quotes ${source}, which does not exist`;
-  const regions = [...text(root, source).matchAll(/^ *\/\/ region (.+)\n([\s\S]*?)^ *\/\/ endregion \1$/gm)];
+  const regions = [
+    ...text(root, source).matchAll(/^ *(?:\/\/|#) region (.+)\n([\s\S]*?)^ *(?:\/\/|#) endregion \1$/gm),
+  ];
   const wanted = flush(code);
   return regions.some(([, , region]) => flush(region!) === wanted) ? undefined : `is no region of ${source}`;
 }
