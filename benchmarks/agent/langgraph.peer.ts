@@ -9,7 +9,7 @@ import { PostgresSaver } from "@langchain/langgraph-checkpoint-postgres";
 import { Pool } from "pg";
 import type { z } from "zod";
 import { subjectOf } from "../peers.ts";
-import { runsContender } from "../runs.ts";
+import { type RunsContender, runsContender } from "../runs.ts";
 import { ASKED, INSTRUCTIONS, number, SUMMARY, tally, turn } from "./adding.ts";
 import type { AgentSetting } from "./agent.ts";
 
@@ -50,15 +50,27 @@ export async function contenders(setting: AgentSetting) {
   pool.on("error", () => {}); // the server ends what is still connected when the database is dropped
   const saver = new PostgresSaver(pool);
   await saver.setup();
-  const subject = subjectOf("@langchain/langgraph", "PostgresSaver");
-  return [contender(setting, saver, { subject, note: "no tenants, no events, no audit", close: () => pool.end() })];
+  const note = "no tenants, no events, no audit";
+  return [
+    contender(setting, saver, {
+      subject: subjectOf("@langchain/langgraph", "PostgresSaver"),
+      note: `${note}; goes on while a step is being written`,
+    }),
+    contender(setting, saver, {
+      subject: subjectOf("@langchain/langgraph", "PostgresSaver, each step before the next"),
+      note,
+      durability: "sync",
+      close: () => pool.end(),
+    }),
+  ];
 }
 
 function contender(
   setting: AgentSetting,
   checkpointer: BaseCheckpointSaver | undefined,
-  named: { readonly subject: string; readonly note?: string; readonly close?: () => Promise<void> },
+  options: Pick<RunsContender, "subject" | "note" | "close"> & { readonly durability?: "sync" },
 ) {
+  const { durability, ...named } = options;
   const { add, answered, written } = tally();
   const agent = createReactAgent({
     llm: new CountingModel(setting.steps),
@@ -69,7 +81,11 @@ function contender(
   const run = async (value: number) => {
     const { messages } = await agent.invoke(
       { messages: [{ role: "user", content: ASKED }] },
-      { recursionLimit: 2 * setting.steps + 2, configurable: { thread_id: randomUUID() } },
+      {
+        recursionLimit: 2 * setting.steps + 2,
+        configurable: { thread_id: randomUUID() },
+        ...(durability === undefined ? {} : { durability }),
+      },
     );
     return answered(value, String(messages.at(-1)?.content));
   };

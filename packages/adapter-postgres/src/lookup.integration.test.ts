@@ -218,6 +218,13 @@ describe.skipIf(await withoutServer())("Among thousands of rows of one tenant", 
       });
   });
 
+  it("what leaves the outbox waits for no disk", async () => {
+    await client.query("BEGIN");
+    await client.query("SELECT orders.outbox_settle('[[7,0]]', '{}', '{}', '{}', '{}')");
+    expect((await client.query("SHOW synchronous_commit")).rows).toEqual([{ synchronous_commit: "off" }]);
+    await client.query("ROLLBACK");
+  });
+
   it("entries leave a long outbox by their keys", async () => {
     const removed = "SELECT orders.outbox_settle('[[7,0]]', $1, $2, $1, $2)";
     const named = Array.from({ length: 100 }, (_, index) => 30_000 + 20 * index);

@@ -115,7 +115,10 @@ END`,
       `
 DECLARE
   held int[] := ${schema}.relay_held(p_claims);
+  ignored text;
 BEGIN
+  -- What the server forgets of this when it falls down is published again, and handled before.
+  ignored := set_config('synchronous_commit', 'off', true);
   IF cardinality(p_published) > 0 THEN
     UPDATE ${schema}.outbox SET published = true
       WHERE ctid = ANY (${placesOf(schema, "p_published_in", "p_published")}) AND NOT published;

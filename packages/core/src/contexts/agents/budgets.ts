@@ -14,7 +14,7 @@ export interface Wanted {
 }
 
 /** The budgets that a run counts against: its tenant's and its agents', as far as they are set. */
-async function budgetsOf(ctx: Ctx, agents: readonly string[]): Promise<readonly Budget[]> {
+export async function budgetsOf(ctx: Ctx, agents: readonly string[]): Promise<readonly Budget[]> {
   const ids = ["tenant", ...agents.map((agent) => `agent.${agent}`)];
   const found = await Promise.all(ids.map((id) => ctx.tryLoad(Budget, id)));
   return found.filter((budget) => budget !== undefined);

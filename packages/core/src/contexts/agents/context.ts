@@ -20,7 +20,7 @@ import { AgentRun, placeOf } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
 import { beginRun, type Ctx, messagesOf, servedBy } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
-import { reserve, settle, used, type Wanted } from "./budgets.ts";
+import { budgetsOf, reserve, settle, used, type Wanted } from "./budgets.ts";
 import {
   AgentLimitReached,
   AgentRunRequestedOtherwise,
@@ -75,7 +75,8 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
   const mayGoOn = async (ctx: Ctx, run: AgentRun, inputTokens: number): Promise<string | undefined> => {
     const { agent, agentVersion } = run.state;
     if (run.limitReached !== undefined) return run.limitReached;
-    const status = await catalog.status(ctx, agent);
+    // What is reserved from is looked for with it, so that both are one question to the store.
+    const [status] = await Promise.all([catalog.status(ctx, agent), budgetsOf(ctx, run.agents)]);
     if (status !== "active") return `an agent that is ${status}`;
     const definition = await catalog.find(ctx, agent, agentVersion);
     return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(definition, inputTokens));
