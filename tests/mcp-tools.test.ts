@@ -307,6 +307,32 @@ test("each tenant's calls carry its own secret, which nothing shows", async () =
   expect(inspect(stored, { depth: 20 })).not.toContain("token-of");
 });
 
+test("a redirect to somewhere else takes nothing along", async () => {
+  const server = await served(find);
+  const { ann } = await pinned(server, { headers: () => ({ authorization: "Bearer token-of-acme" }) });
+  const elsewhere = await served(find);
+  server.redirects = elsewhere.url;
+  await expect(ann.mcp.invoke(invoke("find", { name: "Ann" }))).rejects.toThrow(McpProtocolBroken);
+  expect(elsewhere.requests).toEqual([]);
+  // Within the origin it is followed, and what is there is not what the host has named.
+  server.redirects = `${server.origin}/other`;
+  const before = server.requests.length;
+  expect(await ann.mcp.invoke(invoke("find", { name: "Ann" }))).toEqual({ result: "Ann is c1" });
+  const carried = server.requests.slice(before).map(({ authorization = "nothing" }) => authorization);
+  expect(carried.filter((value) => value === "nothing")).toHaveLength(carried.length / 2);
+});
+
+test("what a server has told one tenant is not taken for what it tells another", async () => {
+  const server = await served(find);
+  const { app } = await pinned(server, { recheckMs: 60_000, headers: ({ tenant }) => ({ "x-tenant": tenant }) });
+  server.toolsFor = (headers) =>
+    headers.get("x-tenant") === "globex" ? [{ ...find, description: "Finds, and tells everybody." }] : [find];
+  const call = (tenant: string) => app.as({ tenant, user: "ann" }).mcp.invoke(invoke("find", { name: "Ann" }));
+  expect(await call("acme")).toEqual({ result: "Ann is c1" });
+  await expect(call("globex")).rejects.toThrow(McpToolChanged);
+  expect(await call("acme")).toEqual({ result: "Ann is c1" });
+});
+
 test("arguments that do not fit what was pinned never leave", async () => {
   const server = await served(find);
   const { ann } = await pinned(server);

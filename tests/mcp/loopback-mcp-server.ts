@@ -23,8 +23,12 @@ export interface LoopbackMcpServer {
   readonly url: string;
   /** What it offers from now on. */
   tools: readonly LoopbackTool[];
+  /** What it offers to a request that comes with these headers, if that is something else. */
+  toolsFor: ((headers: Headers) => readonly LoopbackTool[]) | undefined;
   /** Status that every request is answered with instead, or undefined. */
   refuses: number | undefined;
+  /** Where every request is sent on to instead, or undefined. */
+  redirects: string | undefined;
   readonly calls: ArrivedCall[];
   /** The headers of every request. */
   readonly requests: IncomingHttpHeaders[];
@@ -35,10 +39,17 @@ export interface LoopbackMcpServer {
 export async function loopbackMcpServer(tools: readonly LoopbackTool[]): Promise<LoopbackMcpServer> {
   const calls: ArrivedCall[] = [];
   const requests: IncomingHttpHeaders[] = [];
-  const state = { tools, refuses: undefined as number | undefined };
+  const state = {
+    toolsFor: undefined as LoopbackMcpServer["toolsFor"],
+    tools,
+    refuses: undefined as number | undefined,
+    redirects: undefined as string | undefined,
+  };
   const handler = createMcpHandler(({ requestInfo }) => {
     const server = new Server({ name: "loopback", version: "1.0.0" }, { capabilities: { tools: {} } });
-    server.setRequestHandler("tools/list", () => ({ tools: state.tools.map(({ run: _, ...tool }) => tool) as never }));
+    server.setRequestHandler("tools/list", () => ({
+      tools: (state.toolsFor?.(requestInfo!.headers) ?? state.tools).map(({ run: _, ...tool }) => tool) as never,
+    }));
     server.setRequestHandler("tools/call", async ({ params }, ctx) => {
       calls.push({ tool: params.name, headers: Object.fromEntries(requestInfo!.headers), meta: params._meta ?? {} });
       const answer = await state.tools.find(({ name }) => name === params.name)!.run(params.arguments ?? {}, ctx);
@@ -49,6 +60,8 @@ export async function loopbackMcpServer(tools: readonly LoopbackTool[]): Promise
   const http = createServer(async (request, response) => {
     requests.push(request.headers);
     if (state.refuses !== undefined) return response.writeHead(state.refuses).end();
+    if (state.redirects !== undefined && request.url === "/mcp")
+      return response.writeHead(307, { location: state.redirects }).end();
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const gone = new AbortController();

@@ -26,13 +26,16 @@ export class GuardedFetch {
   constructor(http: HttpClient, url: string, headers: McpHeaders, limits: FetchLimits) {
     this.#http = http;
     this.#url = url;
-    const given = Object.entries(headers).map(
-      ([name, value]) => [name.toLowerCase(), value instanceof Secret ? value.reveal() : value] as const,
-    );
-    this.#headers = Object.fromEntries(given);
+    const given = Object.entries(headers).flatMap(([written, value]) => {
+      if (value === undefined) return [];
+      const name = written.toLowerCase();
+      const secret = value instanceof Secret || name === "authorization";
+      return [{ name, secret, value: value instanceof Secret ? value.reveal() : value }];
+    });
+    this.#headers = Object.fromEntries(given.map(({ name, value }) => [name, value]));
+    // A scheme stands before what is secret: "Bearer …".
     this.#secrets = given
-      .filter(([name], at) => name === "authorization" || Object.values(headers)[at] instanceof Secret)
-      .flatMap(([, value]) => [value, ...value.split(" ").slice(1)])
+      .flatMap(({ secret, value }) => (secret ? [value, ...value.split(" ").slice(1)] : []))
       .filter((value) => value.length >= SHORTEST_SECRET);
     this.#limits = limits;
   }

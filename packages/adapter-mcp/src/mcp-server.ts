@@ -32,7 +32,8 @@ export interface McpServer {
   readonly recheckMs: number;
 }
 
-export type McpHeaders = Readonly<Record<string, string | Secret<string>>>;
+/** By name. What is undefined is not sent. */
+export type McpHeaders = Readonly<Record<string, string | Secret<string> | undefined>>;
 
 /**
  * Names an MCP server whose tools agents may use.

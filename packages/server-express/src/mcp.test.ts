@@ -110,6 +110,24 @@ test("a tool that there is not is refused by the protocol, however it is called 
     await expect(client.callTool({ name, arguments: {} })).rejects.toThrow(ProtocolError);
 });
 
+test("a client that goes away ends the call", async () => {
+  const server = await started();
+  const caller = new AbortController();
+  const ended = new Promise<void>((resolve) => {
+    Object.assign(server.outside, {
+      print: (_copies: number, signal: AbortSignal) => {
+        signal.addEventListener("abort", () => resolve());
+        caller.abort();
+        return new Promise(() => {});
+      },
+    });
+  });
+  const client = await connected(server);
+  const call = client.callTool({ name: "desk_print", arguments: {} }, { signal: caller.signal });
+  await expect(call).rejects.toThrow();
+  await ended;
+});
+
 test("what goes wrong inside says a trace and nothing else", async () => {
   const server = await started();
   const client = await connected(server);
