@@ -3,7 +3,7 @@ import { z } from "zod";
 import { inMemory } from "../../in-memory/index.ts";
 import { AggregateRoot, defineAggregate } from "../../kernel/aggregate.ts";
 import { defineContext } from "../../kernel/context.ts";
-import { command, defineContract } from "../../kernel/contract.ts";
+import { type Client, command, defineContract } from "../../kernel/contract.ts";
 import { defineEvent, type EventOf } from "../../kernel/event.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
@@ -14,6 +14,7 @@ import type { ScriptedAnswer, ScriptedCall } from "../../testing/scripted-turn.t
 import { wrappedPort } from "../../testing/wrapped-port.ts";
 import { defineAgent } from "./agent-definition.ts";
 import { agentTool } from "./agent-tool.ts";
+import type { AgentRunView, Agents } from "./contract.ts";
 import { operationTool } from "./tool.ts";
 
 const Booked = defineEvent("shop.booked", { version: 1, data: z.strictObject({ what: z.string() }) });
@@ -82,8 +83,12 @@ const turn = ({ prompt }: ScriptedCall): ScriptedAnswer => {
 
 const WRITES = new Set(["commit", "executions.write"]);
 
-/** A store whose process dies after so many writes: nobody there hears of the last one, nor of anything after it. */
-function mortal(store: StoreAdapter, dieAfter: number) {
+/**
+ * A store whose process dies after so many writes: nobody there hears of the last one, nor of anything after it.
+ *
+ * @param wrote runs after each write, before the process hears of it
+ */
+function mortal(store: StoreAdapter, dieAfter: number, wrote: (writes: number) => Promise<void>) {
   const life = { writes: 0, over: false };
   const never = new Promise<never>(() => undefined);
   const port = wrappedPort(store, (method, go) => {
@@ -92,6 +97,7 @@ function mortal(store: StoreAdapter, dieAfter: number) {
     return (async () => {
       const result = await go();
       life.writes += 1;
+      await wrote(life.writes);
       if (life.over) return never;
       life.over = life.writes === dieAfter;
       return life.over ? never : result;
@@ -104,11 +110,41 @@ const turns = async (count = 20) => {
   for (let at = 0; at < count; at += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
+type OwnAgents = Client<Agents>;
+
+/** What a run waits for shows on the one above it. */
+async function showsAll(runs: OwnAgents): Promise<void> {
+  const { items } = await runs.listRuns({});
+  for (const { parent, approvals } of items) {
+    const above = items.find(({ runId }) => runId === parent);
+    if (above !== undefined && above.endedAt === undefined)
+      expect(above.approvals).toEqual(expect.arrayContaining([...approvals]));
+  }
+  for (const { status, approvals } of items) expect(status === "suspended").toBe(approvals.length > 0);
+}
+
+/** Whether each call of a tool has one result. */
+async function answered(runs: OwnAgents, all: readonly AgentRunView[]): Promise<boolean> {
+  for (const conversationId of new Set(all.map((run) => run.conversationId))) {
+    const { items } = await runs.messages({ conversationId, limit: 200 });
+    const parts = items.flatMap(({ runId, content }) => content.map((part) => ({ runId, part })));
+    const called = parts.flatMap(({ runId, part }) => (part.type === "tool-call" ? [`${runId} ${part.id}`] : []));
+    const results = parts.flatMap(({ runId, part }) =>
+      part.type === "tool-result" ? [`${runId} ${part.callId}`] : [],
+    );
+    if (called.sort().join() !== results.sort().join()) return false;
+  }
+  return true;
+}
+
 /** A router's choice, parallel delegations of which one call is approved and one rejected, a handoff. */
-async function story(dieAfter: number) {
+async function story({ dieAfter = Number.POSITIVE_INFINITY, cancelAfter = Number.POSITIVE_INFINITY }) {
   const clock = fixedClock("2026-01-01T00:00:00.000Z");
   const store = inMemory({ clock });
-  const { port, life } = mortal(store, dieAfter);
+  const runId = "run_story" as const;
+  const { port, life } = mortal(store, dieAfter, async (writes) => {
+    if (writes === cancelAfter) await acme.agents.cancel({ runId, reason: "enough" }).catch(() => undefined);
+  });
   const start = (over: StoreAdapter, works: boolean) =>
     createArmature({
       ...{ store: over, clock, logger: recordingLogger(), contexts: [shopContext] as const },
@@ -122,10 +158,12 @@ async function story(dieAfter: number) {
   const acme = looker.as({ tenant: "acme", user: "ann" });
   await start(port, true);
   let second: Awaited<ReturnType<typeof start>> | undefined;
-  const { runId, conversationId } = await acme.agents.run({ capability: "booking", input: "Book." });
-  for (let at = 0; at < 200 && (await acme.agents.get({ runId })).endedAt === undefined; at += 1) {
+  const { conversationId } = await acme.agents.run({ capability: "booking", input: "Book.", runId });
+  const underWay = async () => (await acme.agents.listRuns({})).items.some(({ endedAt }) => endedAt === undefined);
+  for (let at = 0; at < 200 && (await underWay()); at += 1) {
     await clock.advance(1_000);
     await turns();
+    await showsAll(acme.agents);
     if (life.over && second === undefined) second = await start(store, true);
     for (const { approvalId, hash } of (await acme.approvals.list({ status: "pending" })).items) {
       const { arguments: args } = await acme.approvals.get({ approvalId });
@@ -143,6 +181,7 @@ async function story(dieAfter: number) {
     runs: runs.map(({ agent: id, status }) => `${id} ${status}`).sort(),
     booked: bookings?.state["what"],
     messages: items.map(({ role }) => role),
+    calls: await answered(acme.agents, runs),
     approvals: (await acme.approvals.list({})).items.map(({ status }) => status).sort(),
   };
   await second?.close();
@@ -151,15 +190,36 @@ async function story(dieAfter: number) {
 }
 
 test("wherever a process dies, delegated runs are begun once, and come to what they would have come to", async () => {
-  const whole = await story(Number.POSITIVE_INFINITY);
+  const whole = await story({});
   expect(whole.outcome).toEqual({
     run: { status: "completed", text: "That is all.", approvals: [], delegated: [] },
     runs: ["clerk completed", "closer completed", "helper completed", "lead completed", "router completed"],
     booked: ["bell"],
     messages: ["user", "assistant", "tool", "assistant", "tool", "assistant"],
+    calls: true,
     approvals: ["approved", "rejected"],
   });
   expect(whole.writes).toBeGreaterThan(20);
   for (let dieAfter = 1; dieAfter <= whole.writes; dieAfter += 1)
-    expect((await story(dieAfter)).outcome, `dead after write ${dieAfter}`).toEqual(whole.outcome);
+    expect((await story({ dieAfter })).outcome, `dead after write ${dieAfter}`).toEqual(whole.outcome);
+}, 120_000);
+
+test("whenever the first run is canceled, all that it has delegated ends, and nothing more is done", async () => {
+  const { writes } = await story({});
+  const seen = new Set<string>();
+  for (let cancelAfter = 1; cancelAfter <= writes; cancelAfter += 1) {
+    const { outcome } = await story({ cancelAfter });
+    const { run, runs, approvals, calls } = outcome;
+    expect({ run, calls }, `canceled after write ${cancelAfter}`).toMatchObject({
+      run: { status: expect.stringMatching("canceled|completed"), approvals: [] },
+      calls: true,
+    });
+    expect(runs.filter((each) => !/canceled|completed/.test(each))).toEqual([]);
+    expect(approvals).not.toContain("pending");
+    seen.add(run.status);
+    for (const each of runs) seen.add(each);
+  }
+  expect([...seen]).toEqual(
+    expect.arrayContaining(["canceled", "lead canceled", "helper canceled", "clerk canceled", "router canceled"]),
+  );
 }, 120_000);

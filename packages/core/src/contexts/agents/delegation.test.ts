@@ -262,7 +262,7 @@ test("a delegated run that is canceled, or fails, is what its call comes to", as
   const { items } = await acme.agents.listRuns({ parent: runId, agent: "helper" });
   await acme.agents.cancel({ runId: items[0]!.runId, reason: "no bells" });
   await app.settled();
-  expect(await acme.agents.get({ runId })).toMatchObject({ status: "completed", text: "Neither." });
+  expect(await acme.agents.get({ runId })).toMatchObject({ status: "completed", text: "Neither.", approvals: [] });
   const results = JSON.stringify(model.calls.at(-1)!.prompt);
   expect(results).toContain("The execution was canceled: no bells");
   expect(results).toContain("agent.limit_reached");

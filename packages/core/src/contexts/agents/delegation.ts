@@ -1,11 +1,10 @@
 import type { z } from "zod";
 import { callHash } from "../../kernel/call-hash.ts";
 import type { ArmatureError } from "../../kernel/errors.ts";
-import { Forbidden } from "../../kernel/errors.ts";
+import { Forbidden, NotFound } from "../../kernel/errors.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentCatalog } from "./agent-catalog.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
-
 import { AgentRun } from "./agent-run.ts";
 import { beginRun, type Ctx } from "./begin-run.ts";
 import type { Wanted } from "./budgets.ts";
@@ -46,8 +45,7 @@ export class Delegation {
     const known = await ctx.tryLoad(AgentRun, runId);
     if (known !== undefined) {
       // Anybody may begin a run under an id of their choice.
-      if (known.state.parent !== parent.id || known.state.inputHash !== inputHash)
-        throw new AgentRunRequestedOtherwise({ runId });
+      if (known.state.inputHash !== inputHash) throw new AgentRunRequestedOtherwise({ runId });
       return runId;
     }
     const refused = await this.#refusal(ctx, parent, call.agent);
@@ -124,9 +122,13 @@ export class Delegation {
   async #refusal(ctx: Ctx, parent: AgentRun, id: string): Promise<ArmatureError | undefined> {
     const { permission } = agents.operations.run;
     if (!(await ctx.can(permission))) return new Forbidden({ permission });
-    const agent = await this.#catalog.find(ctx, id);
+    const agent = await this.#catalog.find(ctx, id).catch((error: unknown) => {
+      if (error instanceof NotFound) return error;
+      throw error;
+    });
+    if (agent instanceof NotFound) return agent;
     const status = await this.#catalog.status(ctx, id);
-    if (status !== "active") return new AgentNotActive({ agent: agent.id, status });
+    if (status !== "active") return new AgentNotActive({ agent: id, status });
     return parent.left.depth < 1 ? new DelegationTooDeep({ runId: parent.id, agent: id }) : undefined;
   }
 
