@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createArmature, defineRemoteAgent } from "@armature/core";
+import { createArmature, defineRemoteAgent, type Principal, Secret, systemClock, systemIds } from "@armature/core";
 import { inMemory } from "@armature/core/in-memory";
 import { recordingLogger } from "@armature/core/testing";
+import { startServer } from "@armature/server-express";
 import { afterEach, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
+import { principalTokens } from "../packages/core/src/runtime/principal-tokens.ts";
 import { apartPlace, inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
 import { events, type Got, startRemoteAgent } from "./scenarios/remote-agent-server.ts";
 import { remoteAgentScenarios } from "./scenarios/remote-agents.ts";
@@ -185,6 +187,68 @@ describe("how a remote agent refuses", () => {
     expect(await agents.checkHealth({ agent: "researcher" })).toMatchObject({
       ...{ status: "down", reason: expect.stringContaining("the connection was") },
     });
+  });
+});
+
+describe("a principal's token at the API", () => {
+  const seed = (fill: number) => Buffer.alloc(32, fill).toString("base64");
+  const [oldKey, newKey, apiUrl] = [seed(1), seed(2), "https://api.example.com"];
+  const agent: Principal = {
+    tenant: "acme",
+    actor: { type: "agent", id: "researcher" },
+    onBehalfOf: { type: "user", id: "ann" },
+    limitedTo: ["agents:read"],
+  };
+  const signed = async (
+    more: { readonly key?: string; readonly issuer?: string; readonly audience?: string; readonly at?: number } = {},
+    principal = agent,
+  ) => {
+    const { key = newKey, issuer = apiUrl, audience = apiUrl, at = Date.now() } = more;
+    const clock = { ...systemClock(), now: () => at };
+    const tokens = principalTokens({ issuer, keys: [new Secret(key)], clock, ids: systemIds(clock) });
+    return (await tokens.issue({ principal, audience: [audience] })).reveal();
+  };
+
+  test("is a credential like any other, and no way round what it says", async () => {
+    const app = await createArmature({
+      ...{ store: inMemory(), apiUrl, tokenKeys: [newKey, oldKey], logger: recordingLogger() },
+    });
+    const running = await startServer({ app });
+    open.push(() => running.close());
+    const system = app.as({ tenant: "acme", system: "test" }).identity;
+    await system.createTenant({ name: "Acme" });
+    await system.createUser({ userId: "ann", name: "Ann", roles: ["owner"] });
+    const status = (token: string, path = "/agents") =>
+      fetch(`${running.origin}${path}`, { headers: { authorization: `Bearer ${token}` } }).then((each) => each.status);
+    expect(await status(await signed())).toBe(200);
+    expect(await status(await signed({ key: oldKey }))).toBe(200);
+    // Beyond its limits, of a tenant where its user is nobody, of a user who is nobody, for nobody.
+    expect(await status(await signed(), "/users")).toBe(403);
+    expect(await status(await signed({}, { ...agent, tenant: "globex" }))).toBe(403);
+    expect(await status(await signed({}, { ...agent, onBehalfOf: { type: "user", id: "bob" } }))).toBe(403);
+    expect(await status(await signed({}, { ...agent, onBehalfOf: undefined }))).toBe(403);
+    const refused = {
+      "another key": await signed({ key: seed(3) }),
+      "another issuer": await signed({ issuer: "https://other.example.com" }),
+      "another audience": await signed({ audience: "https://agents.example.com" }),
+      "a token that has expired": await signed({ at: Date.now() - 400_000 }),
+      "a token of tomorrow": await signed({ at: Date.now() + 86_400_000 }),
+      "Armature itself": await signed({}, { tenant: "acme", actor: { type: "system", id: "test" } }),
+    };
+    for (const [what, token] of Object.entries(refused)) expect(await status(token), what).toBe(401);
+    const published = await fetch(`${running.origin}/.well-known/jwks.json`);
+    expect(published.headers.get("cache-control")).toBe("public, max-age=300");
+    const { keys } = (await published.json()) as { readonly keys: readonly object[] };
+    expect(keys.map((key) => Object.keys(key).sort())).toEqual(Array(2).fill(["alg", "crv", "kid", "kty", "use", "x"]));
+    await system.suspendTenant({ reason: "It has not paid." });
+    expect(await status(await signed())).toBe(403);
+  });
+
+  test("is nothing where no API is named", async () => {
+    const app = await createArmature({ store: inMemory(), tokenKeys: [newKey], logger: recordingLogger() });
+    open.push(() => app.close());
+    expect(app.publicKeys()).toEqual({ keys: [] });
+    await expect(app.authenticate(await signed())).rejects.toMatchObject({ code: "unauthenticated" });
   });
 });
 

@@ -378,6 +378,71 @@ export function httpClientSuite(
       expect(everythingIn(error)).not.toContain("canary");
     });
 
+    /** A client that cannot `open` has nothing to show here. */
+    const opened = (path: string, more: Partial<HttpRequest> = {}) =>
+      client.open?.({ method: "GET", url: `${listed.origin}${path}`, timeoutMs: 5_000, ...more });
+
+    test("an answer that is opened is read while it comes", async () => {
+      let finish = () => {};
+      answer = (_request, response) => {
+        response.write("one");
+        finish = () => response.end("two");
+      };
+      const stream = await opened("/");
+      if (stream === undefined) return;
+      const parts: string[] = [];
+      for await (const chunk of stream.body) {
+        parts.push(Buffer.from(chunk).toString());
+        finish();
+      }
+      stream.close();
+      expect([stream.status, ...parts]).toEqual([200, "one", "two"]);
+    });
+
+    test("an opened answer that is let go of ends for the server", async () => {
+      const gone = Promise.withResolvers<void>();
+      answer = (_request, response) => {
+        response.write("one");
+        response.once("close", () => gone.resolve());
+      };
+      const stream = await opened("/");
+      if (stream === undefined) return;
+      stream.close();
+      stream.close();
+      await gone.promise;
+    });
+
+    test("what ends an opened answer early is thrown where it is read", async () => {
+      const caller = new AbortController();
+      const reason = new Error("given up");
+      const cases: [Partial<HttpRequest>, (response: ServerResponse) => void, string | Error][] = [
+        [{}, (response) => response.destroy(), UNREACHABLE],
+        [{ maxBytes: 10 }, (response) => void response.write("x".repeat(100)), GARBAGE],
+        [{ timeoutMs: 200 }, () => {}, TIMED_OUT],
+        [{ signal: caller.signal }, () => caller.abort(reason), reason],
+      ];
+      for (const [more, next, thrown] of cases) {
+        let go = () => {};
+        answer = (_request, response) => {
+          response.write("one");
+          go = () => next(response);
+        };
+        const stream = await opened("/", more);
+        if (stream === undefined) return;
+        const read = async () => {
+          for await (const _ of stream.body) go();
+        };
+        if (typeof thrown === "string") await expectRefusal(read(), thrown);
+        else expect(await rejection(read())).toBe(thrown);
+        stream.close();
+      }
+    });
+
+    test("an address that is not listed cannot be opened either", async () => {
+      if (client.open === undefined) return;
+      await expectRefusal(client.open({ method: "GET", url: `${unlisted.origin}/` }), REFUSED);
+    });
+
     test("many calls at once are all answered, each with its own answer", async () => {
       answer = (request, response) => setImmediate(() => response.end(request.url));
       const paths = Array.from({ length: 100 }, (_, index) => `/${index}`);
