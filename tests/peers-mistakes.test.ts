@@ -4,10 +4,10 @@ import { describe, expect, test } from "vitest";
 import { withoutServer } from "../packages/adapter-postgres/src/fresh-database.ts";
 import { agentEvents } from "./scenarios/agent-events.ts";
 import { agentMistakes } from "./scenarios/agent-mistakes.ts";
-import { inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
+import { apartPlace, inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
 
 const root = path.dirname(import.meta.dirname);
-const places = [inMemoryPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
+const places = [inMemoryPlace, apartPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
 for (const kind of places) {
   agentMistakes(kind);
   agentEvents(kind);

@@ -12,9 +12,13 @@ import { principalTokens } from "../packages/core/src/runtime/principal-tokens.t
 import { apartPlace, inMemoryPlace, pglitePlace, postgresPlace } from "./scenarios/place.ts";
 import { events, type Got, startRemoteAgent } from "./scenarios/remote-agent-server.ts";
 import { remoteAgentScenarios } from "./scenarios/remote-agents.ts";
+import { remoteDelegation } from "./scenarios/remote-delegation.ts";
 
 const places = [inMemoryPlace, apartPlace, pglitePlace, ...((await withoutServer()) ? [] : [postgresPlace])];
-for (const kind of places) remoteAgentScenarios(kind);
+for (const kind of places) {
+  remoteAgentScenarios(kind);
+  remoteDelegation(kind);
+}
 
 const open: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
