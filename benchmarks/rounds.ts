@@ -13,7 +13,8 @@ export async function inTurns(race: Race, quick: boolean): Promise<Measured[]> {
   for (let round = 0; round <= rounds; round += 1)
     for (const contender of turned(contenders, round)) {
       const measured = await contender.measure(ms);
-      if (round > 0) values.get(contender)!.push(...[measured].flat());
+      // They may be too many for the arguments of one call.
+      if (round > 0) for (const value of [measured].flat()) values.get(contender)!.push(value);
     }
   for (const contender of contenders) await contender.check?.();
   return [...values].map(([{ subject }, each]) => ({ subject, values: each }));

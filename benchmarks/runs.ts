@@ -50,7 +50,7 @@ export function runsContender(
       // The first round warms up.
       if (round.length !== runs) {
         rates.push(rate * steps);
-        latencies.push(...round);
+        for (const latency of round) latencies.push(latency);
         slowest.push(quantile(round, 0.99));
       }
       return rate;
