@@ -132,6 +132,12 @@ describe("on PGlite", () => {
     const me = await callAs(server.origin, ann, "/me");
     expect(me.json).toMatchObject({ tenant: "acme", actor: { type: "user", id: "ann" } });
 
+    const tools = await callAs(server.origin, ann, "/mcp", {
+      json: { jsonrpc: "2.0", id: 1, method: "tools/list" },
+      headers: { accept: "application/json, text/event-stream" },
+    });
+    expect([tools.status, tools.text]).toEqual([200, expect.stringContaining('"trouble_hang"')]);
+
     const metrics = await (await fetch(`http://${env["METRICS_ADDRESS"]}/metrics`)).text();
     expect(metrics).toMatch(/^armature_operation_duration_count\{.*armature_operation="identity\.whoAmI".*\} 1$/m);
 

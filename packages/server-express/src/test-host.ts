@@ -1,5 +1,5 @@
 // What a host gives `armature-server`, for its tests: a context whose actions misbehave on request.
-import { action, defineContext, defineContract } from "@armature/core";
+import { action, defineContext, defineContract, operationTool } from "@armature/core";
 import { z } from "zod";
 
 const contract = defineContract("trouble", {
@@ -31,4 +31,8 @@ const trouble = defineContext(contract, {
   },
 });
 
-export default { contexts: [trouble], allowedOrigins: ["http://127.0.0.1:4000"] };
+export default {
+  contexts: [trouble],
+  allowedOrigins: ["http://127.0.0.1:4000"],
+  mcp: { tools: [operationTool(contract, "hang")] },
+};

@@ -43,7 +43,7 @@ describe("a host's module", () => {
     [
       "that exports nothing of use",
       "export const conectors = []",
-      "exports none of connectors, contexts, workflows, agents, tenantAgents, models, prices, allowedOrigins",
+      "exports none of connectors, contexts, workflows, agents, tenantAgents, models, prices, allowedOrigins, mcp",
     ],
     [
       "whose default export has a name that is none",
@@ -54,6 +54,7 @@ describe("a host's module", () => {
     ["whose connectors are none", "export const connectors = [{}]", "connectors.0 is not what defineConnector gives"],
     ["whose contexts are none", "export const contexts = [5]", "contexts.0 is not what defineContext gives"],
     ["whose models are none", "export const models = { default: {} }", "models.default is not a model of the AI SDK"],
+    ["whose tools are none", "export const mcp = { tools: 5 }", "mcp.tools must be a list of tools"],
     ["whose origins are none", "export const allowedOrigins = ['here']", "allowedOrigins.0"],
   ])("%s is refused with what is wrong", async (_name, source, sentence) => {
     const loading = loadHostModule(await moduleOf(source));

@@ -12,6 +12,7 @@ import {
 } from "@armature/core";
 import { z } from "zod";
 import { ConfigInvalid } from "../config.ts";
+import type { McpOptions } from "../mcp-options.ts";
 
 /** What a host gives the reference server beside the environment. */
 export interface HostModule {
@@ -23,6 +24,7 @@ export interface HostModule {
   readonly models: Readonly<Record<string, LanguageModel>>;
   readonly prices?: ModelPrices | undefined;
   readonly allowedOrigins: readonly string[];
+  readonly mcp?: Omit<McpOptions, "path"> | undefined;
 }
 
 const definitions = <T>(what: string, fits: (value: object) => boolean) =>
@@ -54,12 +56,21 @@ const exported = z.strictObject({
     .default({}),
   prices: modelPrices.optional(),
   allowedOrigins: z.array(z.url({ protocol: /^https?$/ })).default([]),
+  mcp: z
+    .strictObject({
+      tools: z.custom<McpOptions["tools"]>(Array.isArray, "must be a list of tools"),
+      hosts: z.array(z.string()).optional(),
+      name: z.string().optional(),
+      version: z.string().optional(),
+      instructions: z.string().optional(),
+    })
+    .optional(),
 });
 const names = Object.keys(exported.shape);
 
 /**
  * Loads the module that ARMATURE_CONFIG names: `connectors`, `contexts`, `workflows`, `agents`, `tenantAgents`,
- * `models`, `prices` and `allowedOrigins`, exported by name or in the default export.
+ * `models`, `prices`, `allowedOrigins` and `mcp`, exported by name or in the default export.
  *
  * @throws {ConfigInvalid} when it cannot be loaded or exports something else
  */

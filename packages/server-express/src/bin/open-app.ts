@@ -13,7 +13,7 @@ import {
 import { InMemoryRateLimiter } from "@armature/core/in-memory";
 import { Pool } from "pg";
 import type { ServerConfig } from "../config.ts";
-import { loadHostModule } from "./host-module.ts";
+import { type HostModule, loadHostModule } from "./host-module.ts";
 
 /** An app on the configured store, and how to end it with everything that was opened for it. */
 export interface OpenedApp {
@@ -22,6 +22,8 @@ export interface OpenedApp {
   readonly log: EventLog;
   /** The buckets of the app's limits, for the server's own. */
   readonly rateLimiter: RateLimiter;
+  /** What the host offers to MCP clients, if anything. */
+  readonly mcp: HostModule["mcp"];
   close(): Promise<void>;
 }
 
@@ -63,6 +65,7 @@ export async function openApp(
       app,
       log: store.log,
       rateLimiter,
+      mcp: host.mcp,
       close: async () => {
         await app.close();
         await end();

@@ -45,6 +45,7 @@ export async function serve(config: ServerConfig, warnings: readonly string[], v
       cors: config.corsOrigins.length === 0 ? undefined : { origins: config.corsOrigins },
       trustedProxies: config.trustedProxies,
       hstsSeconds: config.hstsSeconds,
+      mcp: opened.mcp === undefined ? undefined : { hosts: hostsOf(config.publicUrl), ...opened.mcp },
       rateLimits: { limiter: opened.rateLimiter, ...bucketsOf(config.rateLimits) },
     });
   } catch (error) {
@@ -78,6 +79,11 @@ function readiness(app: OpenedApp["app"]): Promise<unknown> {
     ref: false,
   });
   return Promise.race([app.ready().catch((error: unknown) => error), silence]);
+}
+
+/** What clients reach the server under, as far as it knows. */
+function hostsOf(publicUrl: string): readonly string[] {
+  return [new URL(publicUrl).hostname, "localhost", "127.0.0.1", "[::1]"];
 }
 
 const READY_TIMEOUT_MS = 5_000;
