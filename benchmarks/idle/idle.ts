@@ -48,7 +48,7 @@ export const idle: Work = {
     await ended(child);
     const add = (named: string, unit: Unit, of: keyof Idleness) =>
       bench.add(
-        toRows(`idle: ${named}`, unit, [
+        toRows(`idle ${named}`, unit, [
           { subject: "armature", values: [none[of]] },
           { subject: `armature (${numbers.format(suspended)} suspended)`, values: [many[of]] },
         ]),
