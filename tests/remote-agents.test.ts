@@ -62,6 +62,33 @@ describe("what a remote agent says", () => {
     expect(remote.got.filter(isCancel)).toEqual([]);
   });
 
+  test("is taken once, also from an agent that says all of it again, and counts from nothing", async () => {
+    const { remote, run, agents } = await setUp();
+    const one = ["message", { text: "One." }] as const;
+    const used = (tokens: number) => ({ steps: 1, inputTokens: tokens, outputTokens: 0 });
+    remote.answer((got) =>
+      remote.got.length === 1
+        ? events(got, [one, ["usage", used(70)]])
+        : events(got, [one, ["usage", used(9)], ["completed", { text: "Done.", usage: used(10) }]]),
+    );
+    const { conversationId, usage } = await run();
+    const { items } = await agents.messages({ conversationId });
+    expect(items.map(({ content }) => (content[0] as { readonly text: string }).text)).toEqual([
+      "Who?",
+      "One.",
+      "Done.",
+    ]);
+    expect(usage.inputTokens).toBe(70);
+    expect(remote.got.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "2"]);
+  });
+
+  test("ends with too many messages", async () => {
+    const { remote, run } = await setUp();
+    const many = Array.from({ length: 1_100 }, (_, n) => ["message", { text: `${n}` }] as const);
+    remote.answer((got) => (isCancel(got) ? void got.response.writeHead(204).end() : events(got, many)));
+    expect((await run()).error).toMatchObject({ code: "agent.limit_reached" });
+  });
+
   test.for<[string, string, (got: Got) => void]>([
     ["an event that does not fit", '"message" event does not fit', (got) => events(got, [["message", { txt: "?" }]])],
     [
