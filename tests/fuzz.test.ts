@@ -46,6 +46,7 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
       ["models", [["quick"]]],
       ["tools", [[], ["bells_ringLater"]]],
       ["limits", [{}, { steps: 2 }]],
+      ["onBehalfOf", [{ type: "service", id: key.account }]],
       ["budget", Array.from({ length: 5 }, (_, n) => `agent.ringer-${n}`)],
       ["roles", [[], ["owner"]]],
       ["permissions", [["audit:read"], ["connectors:*", "identity:read"]]],
@@ -75,6 +76,9 @@ describe.skipIf(await withoutServer())("every operation over HTTP, on PostgreSQL
       seen.set("runId", [...(seen.get("runId") ?? []).slice(-10), ...(await serving.runs())]);
       // One that a secret can have, often enough to be asked for again.
       seen.set("name", [...(seen.get("name") ?? []).slice(-12), "smtp", "smtp", "smtp"]);
+      // The host's, and some that the tenant has made.
+      const own = (seen.get("agent") ?? []).filter((id) => String(id).startsWith("agt_")).slice(-20);
+      seen.set("agent", [...Array.from({ length: 60 }, (_, n) => `ringer-${n}`), ...own]);
       seen.set("key", [...(await serving.scheduled())]);
       const inOrder = operations.flatMap((operation) =>
         fc.sample(requestsOf(operation, seen), { numRuns: round, seed }),
@@ -172,7 +176,7 @@ const ALSO: Readonly<Record<string, readonly string[]>> = { next: ["after"], id:
 function remember(seen: Map<string, Json[]>, value: Json): void {
   if (value === null || typeof value !== "object") return;
   for (const [name, inner] of Object.entries(value)) {
-    if (typeof inner === "string" && /^(.*Id|id|name|next|role)$/.test(name)) {
+    if (typeof inner === "string" && /^(.*Id|id|name|next|role|agent)$/.test(name)) {
       for (const field of ALSO[name] ?? [name]) {
         if (field === "connectorId" && !inner.startsWith("con_")) continue;
         const known = seen.get(field) ?? [];

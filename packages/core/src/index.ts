@@ -38,6 +38,7 @@ export {
   ConnectionUnclear,
   ConversationHandedOver,
   ConversationStarted,
+  ConversationSummarized,
   DelegationTooDeep,
   HandoffFailed,
   MessageAdded,

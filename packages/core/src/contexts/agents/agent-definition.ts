@@ -13,6 +13,12 @@ export interface AgentLimits {
   readonly nanos?: number;
   /** Tokens that a model may write in one step. Default 4,096. */
   readonly outputTokens?: number;
+  /**
+   * How long what a model reads may be, about, in tokens: beyond it older messages are summarised by the model, and
+   * the summary stands in their place. Well below what the models take; above what instructions and tools take alone.
+   * Default: no bound.
+   */
+  readonly contextTokens?: number;
   /** Tools that are run at the same time. Default 4. */
   readonly parallelTools?: number;
   /** For how long one call of a tool is waited for, in milliseconds. Default 60,000; other agents take the time they need. */
@@ -43,7 +49,8 @@ export interface AgentDefinition {
   readonly capabilities: readonly string[];
   /** `classification`, `extraction`: what it is asked for by what is to be done. */
   readonly taskTypes: readonly string[];
-  readonly limits: Required<Omit<AgentLimits, "nanos">> & Pick<AgentLimits, "nanos">;
+  readonly limits: Required<Omit<AgentLimits, "nanos" | "contextTokens">> &
+    Pick<AgentLimits, "nanos" | "contextTokens">;
   /** From which risk on a person has to approve a tool call. `never`: none. */
   readonly approvalFrom: Exclude<ToolRisk, "read"> | "never";
   /** The shape of its answer; without it the answer is text. */

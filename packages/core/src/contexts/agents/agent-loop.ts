@@ -14,6 +14,7 @@ import { connectors } from "../connectors/contract.ts";
 import type { AgentCatalog } from "./agent-catalog.ts";
 import { toolOf } from "./agent-registry.ts";
 import { AGENT_RUN } from "./begin-run.ts";
+import { compacted, type ReadConversation } from "./compaction.ts";
 import {
   AgentBeyondOffer,
   AgentLimitReached,
@@ -28,7 +29,7 @@ import {
 import { delegationSignal } from "./delegation.ts";
 import { isShownAsWritten } from "./guardrail.ts";
 import type { ModelClient } from "./model-client.ts";
-import { askModel, modelStep } from "./model-step.ts";
+import { askModel, modelStep, withCall } from "./model-step.ts";
 import type { RunFeed } from "./run-feed.ts";
 
 /** What a run's execution is begun with. */
@@ -81,7 +82,7 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
         run: async (args: Json, ctx: ActivityContext) => {
           const { runId, streamed = false } = modelArguments.parse(args);
           const own = ctx.use(agents) as unknown as { transcript: typeof transcript };
-          const { agent, version, messages, answer, shownTo } = await own.transcript({ runId });
+          const { agent, version, answer, shownTo, ...found } = await own.transcript({ runId });
           const definition = await catalog.at(ctx, agent, version);
           // What came before is durable by now.
           feed.changed(ctx.tenant, shownTo);
@@ -90,8 +91,11 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
               ? feed.show(ctx.tenant, shownTo, { ...answer, attempt: ctx.now })
               : undefined;
           try {
-            const read = messages as unknown as readonly ModelMessage[];
-            return await askModel(model, definition, read, ctx.signal, shown?.delta);
+            const { older } = found;
+            if (older === undefined) return await askModel(model, definition, found, ctx.signal, shown?.delta);
+            const { read, summary, call } = await compacted(model, definition, { ...found, older }, ctx.signal);
+            const step = { ...(await askModel(model, definition, read, ctx.signal, shown?.delta)), summary };
+            return call === undefined ? step : withCall(step, call);
           } finally {
             shown?.end();
           }
@@ -120,7 +124,9 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
 declare const transcript: (input: { readonly runId: string }) => Promise<{
   readonly agent: string;
   readonly version: number;
-  readonly messages: readonly Json[];
+  readonly messages: readonly ModelMessage[];
+  readonly tools: readonly string[];
+  readonly older?: ReadConversation["older"];
   readonly answer: { readonly messageId: string; readonly order: string };
   readonly shownTo: readonly string[];
 }>;

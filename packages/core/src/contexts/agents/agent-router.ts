@@ -63,7 +63,7 @@ export function agentRoutingDefinition(catalog: AgentCatalog, model: ModelClient
             await catalog.at(ctx, router, version),
             await Promise.all(candidates.map((id) => catalog.at(ctx, id))),
           );
-          return askModel(model, asked, messages as unknown as readonly ModelMessage[], ctx.signal);
+          return askModel(model, asked, { messages: messages as unknown as readonly ModelMessage[] }, ctx.signal);
         },
       },
       // As the agent for its user: what it passes on is what that one may do.

@@ -61,12 +61,14 @@ export async function used(
   answer: Omit<Parameters<AgentRun["step"]>[0], "cost"> & {
     readonly nanos?: number | undefined;
     readonly currency?: string | undefined;
+    /** Whether another call was needed before it. */
+    readonly summarised?: boolean;
   },
 ): Promise<void> {
-  const { nanos, currency, usage } = answer;
+  const { nanos, currency, usage, summarised = false } = answer;
   const cost = nanos === undefined || currency === undefined ? undefined : { nanos, currency };
   run.step({ ...answer, cost }, ctx.now);
   const { inputTokens, outputTokens } = usage;
   const tokens = inputTokens === undefined || outputTokens === undefined ? undefined : inputTokens + outputTokens;
-  await settle(ctx, run.agents, run.id as `run_${string}`, { tokens, nanos: nanos ?? 0, steps: 1 });
+  await settle(ctx, run.agents, run.id as `run_${string}`, { tokens, nanos: nanos ?? 0, steps: summarised ? 2 : 1 });
 }

@@ -18,9 +18,10 @@ import { toolOf } from "./agent-registry.ts";
 import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
 import { AgentRun, placeOf } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
-import { beginRun, type Ctx, messagesOf, servedBy } from "./begin-run.ts";
+import { beginRun, type Ctx, servedBy } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
 import { budgetsOf, reserve, settle, used, type Wanted } from "./budgets.ts";
+import { ConversationSummary, readConversation } from "./compaction.ts";
 import {
   AgentLimitReached,
   AgentRunRequestedOtherwise,
@@ -40,7 +41,6 @@ import { remoteDefinitions } from "./remote-loop.ts";
 import { endRemote, remoteHandlers } from "./remote-runs.ts";
 import type { RunFeed } from "./run-feed.ts";
 import { delegateOf } from "./tool.ts";
-import { transcriptOf } from "./transcript.ts";
 import { messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
@@ -67,9 +67,11 @@ const SUBJECT = "agents.run";
 export function agentsContext({ definitions, router, tenantAgents, model, feed, priceOf, remote }: AgentsOptions) {
   const catalog = new AgentCatalog(definitions, router, tenantAgents);
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
-    const { outputTokens } = agent.limits;
+    const { outputTokens, contextTokens } = agent.limits;
     const nanos = priceOf(agent.models, { inputTokens, maxOutputTokens: outputTokens });
-    return { tokens: inputTokens + outputTokens, nanos };
+    // What is too long is summarised first.
+    const calls = inputTokens > (contextTokens ?? inputTokens) ? 2 : 1;
+    return { tokens: calls * (inputTokens + outputTokens), nanos: nanos && calls * nanos, steps: calls };
   };
   /** Why the run may not go on; it keeps what its next step may take otherwise. */
   const mayGoOn = async (ctx: Ctx, run: AgentRun, inputTokens: number): Promise<string | undefined> => {
@@ -85,7 +87,7 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
 
   return defineContext(agents, {
     dependsOn: [atomic(approvals), connectors],
-    aggregates: [Agent, AgentVersion, AgentRun, Budget, Conversation, Message],
+    aggregates: [Agent, AgentVersion, AgentRun, Budget, Conversation, ConversationSummary, Message],
     executions: [
       ...(catalog.isEmpty ? [] : [agentRunDefinition(catalog, model, feed)]),
       ...remoteDefinitions(catalog.host, remote),
@@ -147,16 +149,17 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
       },
       transcript: async ({ runId }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        const { agent, agentVersion, conversationId, connections, messages } = run.state;
-        const read = transcriptOf(await messagesOf(ctx, conversationId), runId);
+        const { agent, agentVersion, connections, messages } = run.state;
+        const read = await readConversation(ctx, run, await catalog.find(ctx, agent, agentVersion));
         return {
-          ...{ agent, version: agentVersion, messages: read as never, connections },
+          ...{ agent, version: agentVersion, connections },
+          ...{ messages: read.messages as never, tools: [...read.tools], older: read.older },
           answer: { messageId: messageIdOf(runId, messages), order: placeOf(run, messages) },
           shownTo: [...run.sharedWith],
         };
       },
       ...remoteHandlers(catalog.host, remote),
-      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered }, ctx) => {
+      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered, summary }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
         const agent = await catalog.find(ctx, run.state.agent, run.state.agentVersion);
         const calls = content.flatMap((part) =>
@@ -164,7 +167,9 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         );
         ctx.add(Message.of(run, run.state.messages, "assistant", content, ctx.now));
         const asks = calls.map(({ id, name }) => ({ id, name }));
-        await used(ctx, run, { step, model: asked, usage, nanos, currency, calls: asks });
+        const summarised = summary?.byModel === true;
+        await used(ctx, run, { step, model: asked, usage, nanos, currency, calls: asks, summarised });
+        if (summary !== undefined) ctx.add(ConversationSummary.of(run, step, summary, ctx.now));
         const decisions: ToolDecision[] = [];
         let handsOver = false;
         for (const call of calls) {

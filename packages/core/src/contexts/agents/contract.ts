@@ -146,6 +146,19 @@ export const ConversationHandedOver = defineEvent("conversation.handed_over", {
   version: 1,
   data: z.strictObject({ conversationId, from: z.string(), to: z.string(), runId, at }),
 });
+/** Older messages have a summary in their place when a model reads them. */
+export const ConversationSummarized = defineEvent("conversation.summarized", {
+  version: 1,
+  data: z.strictObject({
+    conversationId,
+    runId,
+    /** How many, an earlier summary among them. */
+    messages: z.int(),
+    /** False where the model could not be asked: they are left out then. */
+    byModel: z.boolean(),
+    at,
+  }),
+});
 /** A message was added; what it says stands in the conversation alone. */
 export const MessageAdded = defineEvent("conversation.message_added", {
   version: 1,
@@ -369,7 +382,7 @@ const ownAgentFields = {
 };
 const ownLimits = z.strictObject({
   ...{ steps: ownLimit, tokens: ownLimit, nanos: ownLimit, outputTokens: ownLimit },
-  ...{ parallelTools: ownLimit, toolTimeoutMs: ownLimit, depth: ownLimit },
+  ...{ contextTokens: ownLimit, parallelTools: ownLimit, toolTimeoutMs: ownLimit, depth: ownLimit },
 });
 const names = z.array(name).max(200);
 /** A version of an agent that a tenant has made. */
@@ -414,6 +427,14 @@ const budgetLimits = {
 };
 const byAgent = z.strictObject({ agent: agentId });
 
+/** What stands in the place of older messages from a step on. */
+export const conversationSummary = z.strictObject({
+  through: z.string(),
+  text: z.string(),
+  tools: z.array(z.string()),
+  messages: z.int(),
+  byModel: z.boolean(),
+});
 const turnContent = z.array(assistantPart);
 /** Another agent, which works on a tool call or takes the conversation over. */
 export const delegate = z.strictObject({ agent: z.string(), handoff: z.boolean() });
@@ -594,6 +615,7 @@ const contract = defineContract(
         nanos: z.int().optional(),
         currency: z.string().optional(),
         offered: z.array(z.string()),
+        summary: sensitive(conversationSummary).optional(),
       }),
       output: z.object({ decisions: z.array(toolDecision) }),
       permission: "internal",
@@ -696,6 +718,8 @@ const contract = defineContract(
         version: z.int(),
         messages: z.array(json),
         connections: connectionsOfRun,
+        tools: z.array(z.string()),
+        older: z.object({ count: z.int(), through: z.string() }).optional(),
         /** What the answer will be, and the runs whose followers see it. */
         answer: z.object({ messageId: z.string(), order: z.string() }),
         shownTo: z.array(z.string()),
@@ -708,7 +732,8 @@ const contract = defineContract(
     events: [
       ...[AgentRunStarted, AgentStepTaken, AgentToolsRun, AgentRunSuspended, AgentExecuted, AgentRunFailed],
       ...[AgentRunCanceled, ConversationStarted, MessageAdded, AgentPaused, AgentActivated, AgentRetired],
-      ...[AgentCreated, AgentUpdated, AgentVersionWritten, BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
+      ...[ConversationSummarized, AgentCreated, AgentUpdated, AgentVersionWritten],
+      ...[BudgetSet, BudgetReserved, BudgetSettled, BudgetExhausted],
       ...[AgentProgressed, AgentRunResumed, AgentRunDelegated, AgentDelegationEnded, ConversationHandedOver],
     ],
   },

@@ -22,18 +22,26 @@ export interface Guarded {
   answer(content: readonly AssistantPart[]): readonly AssistantPart[];
 }
 
-/** Applies guardrails in their order, and to the answer in reverse. */
+/**
+ * Applies guardrails in their order, and to the answer in reverse.
+ *
+ * @param summarised tools whose results stand in the conversation's summary
+ */
 export function guarded(
   guardrails: readonly Guardrail[],
   conversation: readonly ModelMessage[],
   offered: readonly Tool[],
+  summarised: readonly string[] = [],
 ): Guarded {
   let messages = conversation;
   let tools = offered;
   const seen: (readonly ModelMessage[])[] = [];
+  // What strangers have written is in a summary of it too.
+  const result = (name: string) => ({ type: "tool-result", callId: "", name, outcome: "ok", value: null }) as const;
+  const results: ModelMessage[] = summarised.length === 0 ? [] : [{ role: "tool", content: summarised.map(result) }];
   for (const { before, tools: allowed } of guardrails) {
     seen.push(messages);
-    tools = allowed?.(tools, messages) ?? tools;
+    tools = allowed?.(tools, [...results, ...messages]) ?? tools;
     messages = before?.(messages) ?? messages;
   }
   return {

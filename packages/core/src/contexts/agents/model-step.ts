@@ -3,6 +3,7 @@ import { type AssistantPart, assistantPart, type ModelMessage } from "../../kern
 import { type ModelUsage, modelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
+import { conversationSummary } from "./contract.ts";
 import { type Guarded, guarded } from "./guardrail.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
 import { instructed, outputSchema, readOutput, repair } from "./model-output.ts";
@@ -23,6 +24,7 @@ export const modelStep = z.strictObject({
   /** Names of the tools that it could call. */
   offered: z.array(z.string()),
   misfits: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
+  summary: conversationSummary.optional(),
 });
 export type ModelStep = z.infer<typeof modelStep>;
 
@@ -37,12 +39,15 @@ export type ModelStep = z.infer<typeof modelStep>;
 export async function askModel(
   client: ModelClient,
   agent: AgentDefinition,
-  messages: readonly ModelMessage[],
+  {
+    messages,
+    tools: summarised = [],
+  }: { readonly messages: readonly ModelMessage[]; readonly tools?: readonly string[] },
   signal: AbortSignal,
   onDelta?: (delta: ModelDelta) => void,
 ): Promise<ModelStep> {
   const { output: schema, models } = agent;
-  const { messages: read, tools, answer } = guarded(agent.guardrails, messages, agent.tools);
+  const { messages: read, tools, answer } = guarded(agent.guardrails, messages, agent.tools, summarised);
   const request = requestOf(agent, read, tools);
   const offered = tools.map(({ name }) => name);
   const stepOf = (calls: readonly ModelCall[], output: Json | undefined) => ({
@@ -68,6 +73,13 @@ export async function askModel(
   const again = readOutput(schema, { text: restored(second.turn) });
   if (!again.ok) return { ...stepOf([first, second], undefined), misfits: [...again.issues] };
   return stepOf([first, second], again.value as Json);
+}
+
+/** The step at the cost of another call too. */
+export function withCall(step: ModelStep, { turn, cost }: ModelCall): ModelStep {
+  const { nanos, ...rest } = step;
+  const both = nanos === undefined || !cost.known ? {} : { nanos: nanos + cost.nanos };
+  return { ...rest, ...both, usage: sum(step.usage, turn.usage) };
 }
 
 /** The last answer, at the cost of all of them. */

@@ -11,12 +11,16 @@ type Stored = Pick<MessageState, "runId" | "role" | "content">;
  * in them has its result. A run that still waits elsewhere in the conversation is left out from where it waits.
  */
 export function transcriptOf(messages: readonly Stored[], runId: string): readonly ModelMessage[] {
-  const read: ModelMessage[] = [];
-  for (const [at, message] of messages.entries()) {
-    if (message.runId !== runId && !isAnswered(messages, at)) continue;
-    read.push({ role: message.role, content: message.content } as ModelMessage);
-  }
-  return read;
+  return readable(messages, runId).map(toMessage);
+}
+
+/** The same as they are stored. */
+export function readable<M extends Stored>(messages: readonly M[], runId: string): readonly M[] {
+  return messages.filter((message, at) => message.runId === runId || isAnswered(messages, at));
+}
+
+export function toMessage({ role, content }: Stored): ModelMessage {
+  return { role, content } as ModelMessage;
 }
 
 function isAnswered(messages: readonly Stored[], at: number): boolean {
