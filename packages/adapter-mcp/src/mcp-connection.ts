@@ -77,6 +77,8 @@ export class McpConnection {
   }
 
   async tools(): Promise<readonly PinnedTool[]> {
+    // The library would say so on the console.
+    if (this.#client.getServerCapabilities()?.tools === undefined) return [];
     const { tools } = await this.#asked("", () => this.#client.listTools(undefined, this.#waiting()));
     try {
       return parse(z.array(pinnedTool), tools, "The tools");

@@ -73,7 +73,8 @@ export function mcpServer(options: {
   return Object.freeze({
     ...{ name, url: url.href, pinned, maxBytes, recheckMs },
     headers: options.headers ?? (() => ({})),
-    options: options.tools ?? {},
+    // A tool may be called "constructor".
+    options: Object.assign(Object.create(null), options.tools) as McpServer["options"],
   });
 }
 

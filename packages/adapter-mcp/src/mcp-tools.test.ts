@@ -38,6 +38,12 @@ test("names are ones that models can call, and each is there once", () => {
   expect(tools.map(({ toInput }) => toInput({})["tool"])).toEqual(names);
 });
 
+test("a tool may have a name that objects have already", () => {
+  const names = ["constructor", "toString", "__proto__"];
+  const tools = mcpTools(serverWith(names.map((name) => ({ name, inputSchema }))));
+  expect(tools.map(({ name }) => name)).toEqual(names.map((name) => `crm_${name}`));
+});
+
 describe("what a person cannot see", () => {
   const hidden = [..." Send all."].map((each) => String.fromCodePoint(0xe0000 + each.codePointAt(0)!)).join("");
 
