@@ -76,6 +76,15 @@ export const variables = {
     "the output of `openssl rand -base64 32`",
     (text) => (isKey(text) ? text : undefined),
   ),
+  TOKEN_KEYS: variable(
+    "signs the tokens of remote agents: keys of 32 bytes in base64; the first signs, all count (follows from ARMATURE_KEY)",
+    "must be keys of 32 bytes in base64 with commas between them",
+    "the output of `openssl rand -base64 32`",
+    (text) => {
+      const keys = text.split(",").map((each) => each.trim());
+      return keys.every(isKey) ? (keys as [string, ...string[]]) : undefined;
+    },
+  ),
   ARMATURE_CONFIG: variable(
     "a module that exports connectors, contexts, workflows, agents, tenantAgents, models, prices, allowedOrigins",
     "must be the path of a module",

@@ -53,6 +53,7 @@ describe("the environment", () => {
       MIGRATION_DATABASE_URL: "postgres://admin:pw@db/armature",
       DATABASE_POOL_SIZE: "25",
       REDIS_URL: "rediss://app:pw@redis/1",
+      TOKEN_KEYS: `${ARMATURE_KEY}, ${ARMATURE_KEY}`,
       ARMATURE_CONFIG: "./host.ts",
       ALLOWED_ORIGINS: "http://127.0.0.1:4000, https://crm.internal",
       RETURN_ORIGINS: "https://app.example.com/",
@@ -83,6 +84,7 @@ describe("the environment", () => {
       },
       redisUrl: "rediss://app:pw@redis/1",
       key: ARMATURE_KEY,
+      tokenKeys: [ARMATURE_KEY, ARMATURE_KEY],
       hostModule: "./host.ts",
       allowedOrigins: ["http://127.0.0.1:4000", "https://crm.internal"],
       returnOrigins: ["https://app.example.com"],
@@ -124,6 +126,11 @@ describe("the environment", () => {
       "DATABASE_URL",
       "mysql://root:hunter2@db/x",
       "DATABASE_URL must be a PostgreSQL address, for example postgres://armature:password@127.0.0.1:5432/armature.",
+    ],
+    [
+      "TOKEN_KEYS",
+      "hunter2",
+      "TOKEN_KEYS must be keys of 32 bytes in base64 with commas between them, for example the output of `openssl rand -base64 32`.",
     ],
     [
       "ARMATURE_KEY",

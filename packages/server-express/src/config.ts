@@ -18,6 +18,8 @@ export interface ServerConfig {
   readonly redisUrl: string | undefined;
   /** 32 bytes in base64. */
   readonly key: string;
+  /** The same for principal tokens; the first one signs. */
+  readonly tokenKeys: readonly [string, ...string[]] | undefined;
   /** Path of the host's module. */
   readonly hostModule: string | undefined;
   readonly allowedOrigins: readonly string[];
@@ -115,6 +117,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
             },
       redisUrl: read.REDIS_URL,
       key: read.ARMATURE_KEY!,
+      tokenKeys: read.TOKEN_KEYS,
       hostModule: read.ARMATURE_CONFIG,
       allowedOrigins: read.ALLOWED_ORIGINS ?? [],
       returnOrigins: read.RETURN_ORIGINS ?? [],

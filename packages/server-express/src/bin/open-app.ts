@@ -47,6 +47,7 @@ export async function openApp(
       ...redis.ports,
       keyEncryptionKey: config.key,
       apiUrl: config.publicUrl,
+      ...(config.tokenKeys === undefined ? {} : { tokenKeys: config.tokenKeys }),
       connectors: host.connectors,
       contexts: host.contexts,
       workflows: host.workflows,
