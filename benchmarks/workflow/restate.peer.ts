@@ -81,8 +81,12 @@ async function restateServer() {
     },
   );
   const ended = once(child, "exit");
+  // It would outlive a run that fails.
+  const kill = () => child.kill("SIGTERM");
+  process.once("exit", kill);
   const close = async () => {
-    child.kill("SIGTERM");
+    process.off("exit", kill);
+    kill();
     await ended;
     await rm(folder, { recursive: true, force: true });
   };
