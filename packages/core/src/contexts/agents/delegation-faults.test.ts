@@ -7,6 +7,7 @@ import { type Client, command, defineContract } from "../../kernel/contract.ts";
 import { defineEvent, type EventOf } from "../../kernel/event.ts";
 import type { StoreAdapter } from "../../kernel/store-adapter.ts";
 import { createArmature } from "../../runtime/create-armature.ts";
+import { embeddedEngine } from "../../runtime/executions/embedded-engine.ts";
 import { fixedClock } from "../../testing/fixed-clock.ts";
 import { recordingLogger } from "../../testing/recording-logger.ts";
 import { ScriptedModel } from "../../testing/scripted-model.ts";
@@ -84,26 +85,27 @@ const turn = ({ prompt }: ScriptedCall): ScriptedAnswer => {
 const WRITES = new Set(["commit", "executions.write"]);
 
 /**
- * A store whose process dies after so many writes: nobody there hears of the last one, nor of anything after it.
+ * Stores whose process dies after so many writes: nobody there hears of the last one, nor of anything after it.
  *
  * @param wrote runs after each write, before the process hears of it
  */
-function mortal(store: StoreAdapter, dieAfter: number, wrote: (writes: number) => Promise<void>) {
+function mortal(dieAfter: number, wrote: (writes: number) => Promise<void>) {
   const life = { writes: 0, over: false };
   const never = new Promise<never>(() => undefined);
-  const port = wrappedPort(store, (method, go) => {
-    if (life.over) return never;
-    if (!WRITES.has(method)) return go();
-    return (async () => {
-      const result = await go();
-      life.writes += 1;
-      await wrote(life.writes);
+  const over = (store: StoreAdapter) =>
+    wrappedPort(store, (method, go) => {
       if (life.over) return never;
-      life.over = life.writes === dieAfter;
-      return life.over ? never : result;
-    })();
-  });
-  return { port, life };
+      if (!WRITES.has(method)) return go();
+      return (async () => {
+        const result = await go();
+        life.writes += 1;
+        await wrote(life.writes);
+        if (life.over) return never;
+        life.over = life.writes === dieAfter;
+        return life.over ? never : result;
+      })();
+    });
+  return { over, life };
 }
 
 const turns = async (count = 20) => {
@@ -137,26 +139,35 @@ async function answered(runs: OwnAgents, all: readonly AgentRunView[]): Promise<
   return true;
 }
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** A router's choice, parallel delegations of which one call is approved and one rejected, a handoff. */
-async function story({ dieAfter = Number.POSITIVE_INFINITY, cancelAfter = Number.POSITIVE_INFINITY }) {
+async function story({ isApart = false, dieAfter = NEVER, cancelAfter = NEVER }) {
   const clock = fixedClock("2026-01-01T00:00:00.000Z");
   const store = inMemory({ clock });
   const runId = "run_story" as const;
-  const { port, life } = mortal(store, dieAfter, async (writes) => {
+  const apart = isApart ? inMemory({ clock }) : undefined;
+  const { over, life } = mortal(dieAfter, async (writes) => {
     if (writes === cancelAfter) await acme.agents.cancel({ runId, reason: "enough" }).catch(() => undefined);
   });
-  const start = (over: StoreAdapter, works: boolean) =>
+  const start = (kept: (store: StoreAdapter) => StoreAdapter, works: boolean) =>
     createArmature({
-      ...{ store: over, clock, logger: recordingLogger(), contexts: [shopContext] as const },
+      ...{ store: kept(store), clock, logger: recordingLogger(), contexts: [shopContext] as const },
       ...{ agents, agentRouter },
       authorizer: () => true,
       models: { default: new ScriptedModel(Array.from({ length: 100 }, () => turn)) },
       keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
-      ...(works ? {} : { relay: false as const, executions: false as const }),
+      ...(works ? {} : { relay: false as const }),
+      ...(apart !== undefined
+        ? { executions: { engine: embeddedEngine({ store: kept(apart) }), work: works } }
+        : works
+          ? {}
+          : { executions: false as const }),
     });
-  const looker = await start(store, false);
+  const itself = (each: StoreAdapter) => each;
+  const looker = await start(itself, false);
   const acme = looker.as({ tenant: "acme", user: "ann" });
-  await start(port, true);
+  await start(over, true);
   let second: Awaited<ReturnType<typeof start>> | undefined;
   const { conversationId } = await acme.agents.run({ capability: "booking", input: "Book.", runId });
   const underWay = async () => (await acme.agents.listRuns({})).items.some(({ endedAt }) => endedAt === undefined);
@@ -164,7 +175,7 @@ async function story({ dieAfter = Number.POSITIVE_INFINITY, cancelAfter = Number
     await clock.advance(1_000);
     await turns();
     await showsAll(acme.agents);
-    if (life.over && second === undefined) second = await start(store, true);
+    if (life.over && second === undefined) second = await start(itself, true);
     for (const { approvalId, hash } of (await acme.approvals.list({ status: "pending" })).items) {
       const { arguments: args } = await acme.approvals.get({ approvalId });
       if (args["what"] === "bell") await acme.approvals.approve({ approvalId, hash });
@@ -178,7 +189,9 @@ async function story({ dieAfter = Number.POSITIVE_INFINITY, cancelAfter = Number
     run: await acme.agents.get({ runId }).then(({ status, text, approvals, delegated }) => ({
       ...{ status, text, approvals, delegated },
     })),
-    runs: runs.map(({ agent: id, status }) => `${id} ${status}`).sort(),
+    runs: runs
+      .map(({ agent: id, status, error }) => `${id} ${status}${error === undefined ? "" : `: ${error.message}`}`)
+      .sort(),
     booked: bookings?.state["what"],
     messages: items.map(({ role }) => role),
     calls: await answered(acme.agents, runs),
@@ -189,37 +202,50 @@ async function story({ dieAfter = Number.POSITIVE_INFINITY, cancelAfter = Number
   return { outcome, writes: life.writes };
 }
 
-test("wherever a process dies, delegated runs are begun once, and come to what they would have come to", async () => {
-  const whole = await story({});
-  expect(whole.outcome).toEqual({
-    run: { status: "completed", text: "That is all.", approvals: [], delegated: [] },
-    runs: ["clerk completed", "closer completed", "helper completed", "lead completed", "router completed"],
-    booked: ["bell"],
-    messages: ["user", "assistant", "tool", "assistant", "tool", "assistant"],
-    calls: true,
-    approvals: ["approved", "rejected"],
-  });
-  expect(whole.writes).toBeGreaterThan(20);
-  for (let dieAfter = 1; dieAfter <= whole.writes; dieAfter += 1)
-    expect((await story({ dieAfter })).outcome, `dead after write ${dieAfter}`).toEqual(whole.outcome);
-}, 120_000);
+const engines = [
+  ["in the store", false],
+  ["apart", true],
+] as const;
 
-test("whenever the first run is canceled, all that it has delegated ends, and nothing more is done", async () => {
-  const { writes } = await story({});
-  const seen = new Set<string>();
-  for (let cancelAfter = 1; cancelAfter <= writes; cancelAfter += 1) {
-    const { outcome } = await story({ cancelAfter });
-    const { run, runs, approvals, calls } = outcome;
-    expect({ run, calls }, `canceled after write ${cancelAfter}`).toMatchObject({
-      run: { status: expect.stringMatching("canceled|completed"), approvals: [] },
+test.each(engines)(
+  "wherever a process dies, delegated runs are begun once and come to their end: executions %s",
+  async (_, isApart) => {
+    const whole = await story({ isApart });
+    expect(whole.outcome).toEqual({
+      run: { status: "completed", text: "That is all.", approvals: [], delegated: [] },
+      runs: ["clerk completed", "closer completed", "helper completed", "lead completed", "router completed"],
+      booked: ["bell"],
+      messages: ["user", "assistant", "tool", "assistant", "tool", "assistant"],
       calls: true,
+      approvals: ["approved", "rejected"],
     });
-    expect(runs.filter((each) => !/canceled|completed/.test(each))).toEqual([]);
-    expect(approvals).not.toContain("pending");
-    seen.add(run.status);
-    for (const each of runs) seen.add(each);
-  }
-  expect([...seen]).toEqual(
-    expect.arrayContaining(["canceled", "lead canceled", "helper canceled", "clerk canceled", "router canceled"]),
-  );
-}, 120_000);
+    expect(whole.writes).toBeGreaterThan(20);
+    for (let dieAfter = 1; dieAfter <= whole.writes; dieAfter += isApart ? 3 : 1)
+      expect((await story({ isApart, dieAfter })).outcome, `dead after write ${dieAfter}`).toEqual(whole.outcome);
+  },
+  120_000,
+);
+
+test.each(engines)(
+  "whenever the first run is canceled, all that it has delegated ends: executions %s",
+  async (_, isApart) => {
+    const { writes } = await story({ isApart });
+    const seen = new Set<string>();
+    for (let cancelAfter = 1; cancelAfter <= writes; cancelAfter += isApart ? 3 : 1) {
+      const { outcome } = await story({ isApart, cancelAfter });
+      const { run, runs, approvals, calls } = outcome;
+      expect({ run, calls }, `canceled after write ${cancelAfter}`).toMatchObject({
+        run: { status: expect.stringMatching("canceled|completed"), approvals: [] },
+        calls: true,
+      });
+      expect(runs.filter((each) => !/canceled|completed/.test(each))).toEqual([]);
+      expect(approvals).not.toContain("pending");
+      seen.add(run.status);
+      for (const each of runs) seen.add(each);
+    }
+    expect([...seen]).toEqual(
+      expect.arrayContaining(["canceled", "lead canceled", "helper canceled", "clerk canceled", "router canceled"]),
+    );
+  },
+  120_000,
+);

@@ -1,3 +1,4 @@
+import { cpuUsage } from "node:process";
 import { type Context, createContext, Script } from "node:vm";
 import { z } from "zod";
 import { InvalidInput } from "../../kernel/errors.ts";
@@ -8,6 +9,8 @@ import { type Issue, type JsonObject, type Parsed, type Schema, tryParse } from 
  * a web of references can take for ever, and would stop everybody's work in this process.
  */
 const LONGEST_MS = 200;
+/** How often it is tried again on a machine that has not let it run. */
+const MOST_TRIES = 10;
 
 const subject = "The approval";
 const field = "inputSchema";
@@ -68,11 +71,18 @@ function withinTime<T>(run: () => T): T | undefined {
     result = run();
   };
   try {
-    script.runInContext(context, { timeout: LONGEST_MS });
-    return result;
-  } catch (error) {
-    if ((error as { readonly code?: unknown }).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") return undefined;
-    throw error;
+    for (let tries = 1; ; tries += 1) {
+      const before = cpuUsage();
+      try {
+        script.runInContext(context, { timeout: LONGEST_MS });
+        return result;
+      } catch (error) {
+        if ((error as { readonly code?: unknown }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw error;
+        const { user, system } = cpuUsage(before);
+        // What is measured is the time of day, and others may have had it.
+        if (user + system > 500 * LONGEST_MS || tries === MOST_TRIES) return undefined;
+      }
+    }
   } finally {
     context["run"] = undefined;
   }
