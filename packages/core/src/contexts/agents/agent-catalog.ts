@@ -49,9 +49,25 @@ export class AgentCatalog {
    */
   async find(ctx: Reads, id: string, version?: number): Promise<AgentDefinition> {
     if (!this.isOwn(id)) return this.host.find(id, version);
+    const found = await this.#stored(ctx, id, version);
+    return this.offer.workingDefinitionOf(id, found.version, found.definition);
+  }
+
+  /**
+   * The same for who only looks at it: one that cannot work any more is shown too.
+   *
+   * @throws {NotFound | AgentsNotOffered}
+   */
+  async shown(ctx: Reads, id: string, version?: number): Promise<AgentDefinition> {
+    if (!this.isOwn(id)) return this.host.find(id, version);
+    const found = await this.#stored(ctx, id, version);
+    return this.offer.definitionOf(id, found.version, found.definition);
+  }
+
+  async #stored(ctx: Reads, id: string, version: number | undefined) {
     const number = version ?? (await ctx.load(Agent, id)).ownVersion;
     const { state } = await ctx.load(AgentVersion, agentVersionId(id, number));
-    return this.offer.definitionOf(id, number, state);
+    return { version: number, definition: state };
   }
 
   /** The same for an activity. */
@@ -60,7 +76,7 @@ export class AgentCatalog {
     // The context's own internal query.
     const own = ctx.use(agents) as unknown as { ownVersion: typeof ownVersion };
     const found = await own.ownVersion({ agent: id, version });
-    return this.offer.definitionOf(id, found.version, found.definition);
+    return this.offer.workingDefinitionOf(id, found.version, found.definition);
   }
 
   /** What a tenant lets it do. */
@@ -87,11 +103,10 @@ export class AgentCatalog {
     return this.host.route(
       asked,
       async (id) => (await this.status(ctx, id)) === "active",
-      own.map(
-        ({ id }) =>
-          () =>
-            this.find(ctx, id),
-      ),
+      own.map(({ id }) => async () => {
+        const shown = await this.shown(ctx, id);
+        return shown.models.length === 0 ? undefined : shown;
+      }),
     );
   }
 }

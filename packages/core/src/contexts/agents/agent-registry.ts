@@ -68,13 +68,13 @@ export class AgentRegistry {
    * The agent that is asked for by id, or the active ones that fit: with a router all that fit, else the first. No model
    * is asked here.
    *
-   * @param own agents of the tenant's that are active and fit: they come after the host's
+   * @param own agents of the tenant's that are active and fit: they come after the host's. Undefined: it cannot work
    * @throws {NotFound | NoAgentFits}
    */
   async route(
     asked: Asked,
     isActive: (id: string) => Promise<boolean>,
-    own: readonly (() => Promise<AgentDefinition>)[] = [],
+    own: readonly (() => Promise<AgentDefinition | undefined>)[] = [],
   ): Promise<readonly [AgentDefinition, ...AgentDefinition[]]> {
     if (asked.agent !== undefined) return [this.find(asked.agent)];
     const isVague = asked.capability === undefined && asked.taskType === undefined;
@@ -84,8 +84,11 @@ export class AgentRegistry {
       if (await isActive(definition.id)) found.push(definition);
       if (router === undefined && found.length > 0) break;
     }
-    for (const load of isVague && router === undefined ? [] : own)
-      if (router !== undefined || found.length === 0) found.push(await load());
+    for (const load of isVague && router === undefined ? [] : own) {
+      if (router === undefined && found.length > 0) break;
+      const definition = await load();
+      if (definition !== undefined) found.push(definition);
+    }
     const [first, ...rest] = found;
     if (first !== undefined) return [first, ...rest];
     const parts = [

@@ -84,11 +84,20 @@ export class Budget extends AggregateRoot<BudgetState, Event> {
         return {
           ...state!,
           reserved,
-          spent: { tokens: spent.tokens + tokens, nanos: spent.nanos + nanos, steps: spent.steps + steps },
+          spent: {
+            tokens: counted(spent.tokens + tokens),
+            nanos: counted(spent.nanos + nanos),
+            steps: counted(spent.steps + steps),
+          },
         };
       }
       case "agent.budget_exhausted":
         return state!;
     }
   }
+}
+
+// What is beyond cannot be stored, and a budget that cannot be settled would let no run end.
+function counted(sum: number): number {
+  return Math.min(sum, Number.MAX_SAFE_INTEGER);
 }

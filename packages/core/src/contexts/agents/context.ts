@@ -139,7 +139,7 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         ctx.executions.cancel(runId, reason);
       },
       setBudget: async ({ budget, ...limits }, ctx) => {
-        if (budget !== "tenant") await catalog.find(ctx, budget.slice("agent.".length));
+        if (budget !== "tenant") await catalog.shown(ctx, budget.slice("agent.".length));
         ((await ctx.tryLoad(Budget, budget)) ?? ctx.add(new Budget(budget))).set(limits as Partial<Amount>, ctx.now);
       },
       budget: async ({ budget }, ctx) => {

@@ -44,15 +44,17 @@ export const runUsage = z.strictObject({
 });
 export type RunUsage = z.infer<typeof runUsage>;
 
+// More than any run comes to: sums of it can still be counted.
+const told = z.int().min(0).max(1_000_000_000_000);
 /** What a remote agent says that it has used: totals of the whole run so far, not what was added. */
 export const remoteUsage = z.object({
   /** Calls of models. */
-  steps: z.int().min(0),
-  toolCalls: z.int().min(0).optional(),
-  inputTokens: z.int().min(0),
-  outputTokens: z.int().min(0),
+  steps: told,
+  toolCalls: told.optional(),
+  inputTokens: told,
+  outputTokens: told,
   /** Billionths of the currency in which the host keeps its prices. */
-  nanos: z.int().min(0).optional(),
+  nanos: z.int().min(0).max(1_000_000_000_000_000).optional(),
 });
 export type RemoteUsage = z.infer<typeof remoteUsage>;
 

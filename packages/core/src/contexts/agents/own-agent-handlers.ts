@@ -26,11 +26,11 @@ export function agentHandlers(catalog: AgentCatalog) {
       Promise.all([
         ...catalog.host.fitting(asked).map(async (each) => agentView(each, await catalog.status(ctx, each.id))),
         ...(await catalog.own(ctx, asked)).map(async ({ id, status }) =>
-          agentView(await catalog.find(ctx, id), status),
+          agentView(await catalog.shown(ctx, id), status),
         ),
       ]),
     describe: async ({ agent: id, version }: ByAgent & { readonly version?: number | undefined }, ctx: Query) => {
-      const definition = await catalog.find(ctx, id, version);
+      const definition = await catalog.shown(ctx, id, version);
       const view = agentView(definition, await catalog.status(ctx, id));
       if (!catalog.isOwn(id)) return view;
       const { state } = await ctx.load(AgentVersion, agentVersionId(id, definition.version));

@@ -172,6 +172,25 @@ describe("what the host does not offer", () => {
     await expect(acme.agents.run({ agent: quick, input: "Go." })).rejects.toThrow("models are not offered: fast");
   });
 
+  test("any more, keeps nobody from the tenant's other agents, and can be made good", async () => {
+    const first = await started();
+    const { agent: quick } = await first.acme.agents.create({ ...words, models: ["fast"] });
+    const { agent: other } = await first.acme.agents.create(words);
+    for (const each of [quick, other]) await first.acme.agents.activate({ agent: each });
+    await first.app.close();
+    open.splice(0);
+    const narrow: TenantAgents = { models: ["default"], tools: [operationTool(shop, "find")] };
+    const { acme } = await started(["Tidy."], { store: first.store, tenantAgents: narrow });
+    const listed = await acme.agents.list();
+    expect(listed.map(({ agent }) => agent)).toEqual(expect.arrayContaining(["hosts-own", quick, other]));
+    expect(await acme.agents.describe({ agent: quick })).toMatchObject({ definition: { models: ["fast"] } });
+    expect(await acme.agents.run({ capability: "tidying", input: "Go." })).toMatchObject({ agent: other });
+    await acme.agents.setBudget({ budget: `agent.${quick}`, steps: 9 });
+    await expect(acme.agents.run({ agent: quick, input: "Go." })).rejects.toThrow(AgentBeyondOffer);
+    await acme.agents.update({ agent: quick, ...words, tools: ["shop_find"] });
+    expect(await acme.agents.run({ agent: quick, input: "Go." })).toMatchObject({ agent: quick });
+  });
+
   test("is nothing at all, where tenants make no agents; and no more than so many where they do", async () => {
     const none = await started([], { tenantAgents: null });
     await expect(none.acme.agents.create(words)).rejects.toThrow(AgentsNotOffered);

@@ -86,15 +86,9 @@ export class AgentOffer {
       refuse("approvals", [`none before "${approvalFrom}"`]);
   }
 
-  /**
-   * The agent as it works: within what the host offers by now. A tool that is not offered any more is not there.
-   *
-   * @throws {AgentBeyondOffer} none of its models is offered any more
-   */
+  /** The agent as it works, or as it is shown when none of its models is offered any more. */
   definitionOf(id: string, version: number, stored: OwnAgent): AgentDefinition {
-    const asked = stored.models ?? [this.#models[0]!];
-    const models = asked.filter((name) => this.#models.includes(name));
-    if (models.length === 0) throw new AgentBeyondOffer({ what: "models", names: [...asked] });
+    const models = this.#modelsOf(stored).filter((name) => this.#models.includes(name));
     return {
       ...{ id, version, models, summary: stored.summary, instructions: stored.instructions },
       ...{ capabilities: stored.capabilities, taskTypes: stored.taskTypes },
@@ -104,6 +98,21 @@ export class AgentOffer {
       output: undefined,
       guardrails: this.#guardrails,
     };
+  }
+
+  /**
+   * The agent as it works: within what the host offers by now. A tool that is not offered any more is not there.
+   *
+   * @throws {AgentBeyondOffer} none of its models is offered any more
+   */
+  workingDefinitionOf(id: string, version: number, stored: OwnAgent): AgentDefinition {
+    const definition = this.definitionOf(id, version, stored);
+    if (definition.models.length > 0) return definition;
+    throw new AgentBeyondOffer({ what: "models", names: [...this.#modelsOf(stored)] });
+  }
+
+  #modelsOf({ models }: OwnAgent): readonly string[] {
+    return models ?? [this.#models[0]!];
   }
 
   #bounded(limits: OwnAgent["limits"]): Readonly<Record<string, number>> {

@@ -117,7 +117,8 @@ async function follow(
         const { stop } = await own.recordRemote(recordOf(id, event), { idempotencyKey: undefined });
         if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
         if (event.type === "completed") return completed(agent, event.data);
-        if (event.type === "failed") throw new RemoteAgentFailed({ agent: agent.id, ...shown(event.data) });
+        if (event.type === "failed")
+          throw new RemoteAgentFailed({ agent: agent.id, code: event.data.code, message: event.data.message });
         after = Math.max(after, event.id ?? 0);
       }
     } catch (error) {
@@ -175,8 +176,4 @@ function completed(agent: RemoteAgent, { text, output }: { readonly text: string
   if (parsed.ok) return { text, output: parsed.value as never };
   const [{ path, message } = { path: "", message: "" }] = parsed.issues;
   throw new RemoteAgentProtocolBroken({ agent: agent.id, reason: `its output does not fit: ${path} ${message}` });
-}
-
-function shown({ code, message }: { readonly code: string; readonly message: string }) {
-  return { code, message: message.replaceAll("\u0000", "").toWellFormed() };
 }

@@ -94,6 +94,5 @@ export function endRemote(
 const OVER: ReadonlySet<string> = new Set([RemoteAgentFailed.code, RemoteAgentRefused.code]);
 
 function messageOf(run: AgentRun, text: string, { now }: Pick<Ctx, "now">): Message {
-  const content = [{ type: "text", text: text.replaceAll("\u0000", "").toWellFormed() } as const];
-  return Message.of(run, run.state.messages, "assistant", content, now);
+  return Message.of(run, run.state.messages, "assistant", [{ type: "text", text }], now);
 }

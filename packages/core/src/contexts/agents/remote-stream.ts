@@ -47,9 +47,11 @@ function readEvent(
   if (!Object.hasOwn(remoteEvents, type)) return undefined;
   const known = type as keyof typeof remoteEvents;
   if (id !== undefined && !/^[1-9]\d{0,14}$/.test(id)) throw broken("the id of an event is no whole number from 1 on");
+  // It would be added again with every connection.
+  if (id === undefined && known === "message") throw broken('a "message" event has no id');
   let json: unknown;
   try {
-    json = JSON.parse(data);
+    json = JSON.parse(data, (_, value: unknown) => (typeof value === "string" ? storable(value) : value));
   } catch {
     throw broken(`the data of a "${known}" event is not JSON`);
   }
@@ -59,4 +61,9 @@ function readEvent(
     throw broken(`a "${known}" event does not fit: ${path} ${message}`);
   }
   return { type: known, id: id === undefined ? undefined : Number(id), data: parsed.value } as RemoteEvent;
+}
+
+/** Not every store holds these characters, and one of them shall not undo what the agent has done. */
+function storable(text: string): string {
+  return text.replaceAll("\u0000", "").toWellFormed();
 }
