@@ -27,7 +27,7 @@ async function setUp(how: (got: Got) => void, more: Partial<Parameters<typeof de
       if (item.type === "status" && item.run.endedAt !== undefined) return item.run;
     throw new Error("The run was not followed to its end.");
   };
-  return { agents, run };
+  return { app, agents, remote, run };
 }
 
 describe("usage that cannot be", () => {
@@ -109,4 +109,22 @@ describe("an agent that does not number its events", () => {
       ...["Who?", "One.", "Done."],
     ]);
   });
+});
+
+test("the token by which an agent is told to stop is good for nothing at the API", async () => {
+  const { app, agents, remote } = await setUp(
+    (got) => events(got, [["message", { text: "Looking." }]], { end: false }),
+    {
+      permissions: ["crm:read"],
+    },
+  );
+  const { runId } = await agents.run({ agent: "researcher", input: "Who?" });
+  const tokenOf = ({ headers }: Got) => headers.authorization!.slice("Bearer ".length);
+  const asked = await remote.request(({ method }) => method === "PUT");
+  await agents.cancel({ runId, reason: "Enough." });
+  const canceled = await remote.request(({ path }) => path.endsWith("/cancel"));
+  expect(await app.authenticate(tokenOf(asked))).toMatchObject({ onBehalfOf: { id: "ann" }, limitedTo: ["crm:read"] });
+  const claims = JSON.parse(Buffer.from(tokenOf(canceled).split(".")[1]!, "base64url").toString());
+  expect(claims).toMatchObject({ sub: `acme.${runId}`, aud: [remote.url], principal: { limitedTo: [] } });
+  await expect(app.authenticate(tokenOf(canceled))).rejects.toMatchObject({ code: "unauthenticated" });
 });

@@ -75,7 +75,7 @@ export class RemoteClient {
       method: "PUT",
       url: `${agent.remote.url}/runs/${run.id}`,
       headers: {
-        ...(await this.#headers(agent, principal, run.id)),
+        ...(await this.#headers(agent, principal, run.id, agent.remote.permissions)),
         accept: "text/event-stream",
         "idempotency-key": run.id,
         ...(after === 0 ? {} : { "last-event-id": String(after) }),
@@ -111,7 +111,8 @@ export class RemoteClient {
       {
         method: "POST",
         url: `${agent.remote.url}/runs/${id}/cancel`,
-        headers: { ...(await this.#headers(agent, principal, id)), "idempotency-key": id },
+        // Whoever is to stop has nothing to call back for.
+        headers: { ...(await this.#headers(agent, principal, id, [])), "idempotency-key": id },
         body: JSON.stringify({ reason }),
         signal,
         timeoutMs: SHORT_CALL_MS,
@@ -139,9 +140,14 @@ export class RemoteClient {
     }
   }
 
-  async #headers(agent: RemoteAgent, principal: Principal, id: string): Promise<Readonly<Record<string, string>>> {
+  /** @param permissions what the token is good for at the API; for nothing there without any */
+  async #headers(
+    { remote: { url } }: RemoteAgent,
+    principal: Principal,
+    id: string,
+    permissions: readonly string[],
+  ): Promise<Readonly<Record<string, string>>> {
     const { tokens } = this.#options;
-    const { url, permissions } = agent.remote;
     const limitedTo = commonPermissions(principal.limitedTo ?? ["*"], permissions);
     const token = await tokens.issue({
       principal: { ...principal, limitedTo },
