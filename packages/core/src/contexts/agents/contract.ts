@@ -308,10 +308,15 @@ export class TooManyAgents extends defineError("agent.too_many", {
   message: ({ most }) => `There are ${most} agents already: retire one.`,
 }) {}
 
+const MOST_FILE_BYTES = 20 * 1024 * 1024;
+const inputFile = filePart.refine(
+  ({ source }) => source.type !== "base64" || source.base64.length <= Math.ceil(MOST_FILE_BYTES / 3) * 4,
+  { path: ["source", "base64"], message: "must be at most 20 MiB" },
+);
 const runInput = z.union([
   z.string().min(1).max(200_000),
   z
-    .array(z.discriminatedUnion("type", [textPart, filePart]))
+    .array(z.discriminatedUnion("type", [textPart, inputFile]))
     .min(1)
     .max(50),
 ]);
