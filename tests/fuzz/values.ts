@@ -58,7 +58,17 @@ function object(node: JsonObject, build: (node: JsonObject) => Arbitrary<unknown
     // Known first: three times of four.
     return [name, known.length === 0 ? made : fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...known) }, made)];
   });
-  return fc.record(Object.fromEntries(fields), { requiredKeys: (node["required"] ?? []) as never });
+  const all = Object.fromEntries(fields) as Record<string, Arbitrary<unknown>>;
+  const required = (node["required"] ?? []) as string[];
+  const optional = Object.keys(all).filter((name) => !required.includes(name));
+  // Of many that may be there some exclude each other: so often it is one or two.
+  const few = fc.subarray(optional, { maxLength: Math.min(2, optional.length) });
+  const sparse = fc.tuple(fc.record(all), few).map(([full, kept]) => pick(full, [...required, ...kept]));
+  return fc.oneof(fc.record(all, { requiredKeys: required as never }), sparse);
+}
+
+function pick(full: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(full).filter(([name]) => names.includes(name)));
 }
 
 function bounds(node: JsonObject): { min: number; max: number } {
