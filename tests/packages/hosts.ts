@@ -127,6 +127,8 @@ export async function makeHosts(scratch: string, tarballs: readonly Tarball[]): 
     private: true,
     type: "module",
     dependencies: { ...all, ...local },
+    // Else npm asks its registry for what each of ours wants of the others, which it has here.
+    overrides: Object.fromEntries(Object.keys(local).map((name) => [name, `$${name}`])),
   });
   write(folderOf(scratch, "alone"), "package.json", {
     private: true,
