@@ -10,7 +10,8 @@ const isCancel = ({ path }: Got) => path.endsWith("/cancel");
 
 /** Runs of remote agents go on wherever somebody works on them; what an agent tells is taken once. */
 export function remoteAgentScenarios(kind: PlaceKind): void {
-  describe(`remote agents, ${kind.name}`, () => {
+  // What is asked for again after a while is asked for late where others need the processor too.
+  describe(`remote agents, ${kind.name}`, { timeout: 60_000 }, () => {
     const bench = benchOn(kind);
     let remote: RemoteAgentServer;
     beforeEach(async () => {

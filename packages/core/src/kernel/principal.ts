@@ -80,6 +80,11 @@ function rest(input: object, key: string): Record<string, unknown> {
   return copy;
 }
 
+/** Who acts, where that is a user or a service account: somebody whom others can act for. */
+export function asParty({ type, id }: Actor): Party | undefined {
+  return type === "user" || type === "service" ? { type, id } : undefined;
+}
+
 /** `user:ann`, or `agent:merge on behalf of user:ann`: for sentences. */
 export function describePrincipal(principal: Principal): string {
   const self = `${principal.actor.type}:${principal.actor.id}`;

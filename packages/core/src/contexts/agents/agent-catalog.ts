@@ -3,10 +3,11 @@ import type { ActivityContext } from "../../kernel/execution.ts";
 import { Agent } from "./agent.ts";
 import { type AgentDefinition, defineAgent } from "./agent-definition.ts";
 import { AgentRegistry, type Asked } from "./agent-registry.ts";
-import { AgentsNotOffered, agents, type OwnAgent } from "./contract.ts";
+import { type Agents, AgentsNotOffered } from "./contract.ts";
 import { AgentOffer, AgentVersion, agentVersionId, type TenantAgents } from "./own-agent.ts";
+import { ownCalls } from "./own-calls.ts";
 
-type Reads = Pick<QueryContext<typeof agents, never>, "load" | "tryLoad" | "findAll">;
+type Reads = Pick<QueryContext<Agents, never>, "load" | "tryLoad" | "findAll">;
 
 /** All agents that there are for a tenant: the host's, and those that it has made itself. */
 export class AgentCatalog {
@@ -73,9 +74,7 @@ export class AgentCatalog {
   /** The same for an activity. */
   async at(ctx: Pick<ActivityContext, "use">, id: string, version?: number): Promise<AgentDefinition> {
     if (!this.isOwn(id)) return this.host.find(id, version);
-    // The context's own internal query.
-    const own = ctx.use(agents) as unknown as { ownVersion: typeof ownVersion };
-    const found = await own.ownVersion({ agent: id, version });
+    const found = await ownCalls(ctx).ownVersion({ agent: id, version });
     return this.offer.workingDefinitionOf(id, found.version, found.definition);
   }
 
@@ -110,9 +109,3 @@ export class AgentCatalog {
     );
   }
 }
-
-// Only for its type.
-declare const ownVersion: (input: {
-  readonly agent: string;
-  readonly version: number | undefined;
-}) => Promise<{ readonly version: number; readonly definition: OwnAgent }>;

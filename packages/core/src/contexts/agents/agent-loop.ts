@@ -18,7 +18,6 @@ import { compacted, type ReadConversation } from "./compaction.ts";
 import {
   AgentBeyondOffer,
   AgentLimitReached,
-  agents,
   ConnectionUnclear,
   connectionsOfRun,
   DelegationTooDeep,
@@ -30,6 +29,7 @@ import { delegationSignal } from "./delegation.ts";
 import { isShownAsWritten } from "./guardrail.ts";
 import type { ModelClient } from "./model-client.ts";
 import { askModel, modelStep, withCall } from "./model-step.ts";
+import { ownCalls } from "./own-calls.ts";
 import type { RunFeed } from "./run-feed.ts";
 
 /** What a run's execution is begun with. */
@@ -81,8 +81,8 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
         system: true,
         run: async (args: Json, ctx: ActivityContext) => {
           const { runId, streamed = false } = modelArguments.parse(args);
-          const own = ctx.use(agents) as unknown as { transcript: typeof transcript };
-          const { agent, version, answer, shownTo, ...found } = await own.transcript({ runId });
+          const { agent, version, answer, shownTo, ...read } = await ownCalls(ctx).transcript({ runId });
+          const found: ReadConversation = { ...read, messages: read.messages as unknown as readonly ModelMessage[] };
           const definition = await catalog.at(ctx, agent, version);
           // What came before is durable by now.
           feed.changed(ctx.tenant, shownTo);
@@ -93,8 +93,12 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
           try {
             const { older } = found;
             if (older === undefined) return await askModel(model, definition, found, ctx.signal, shown?.delta);
-            const { read, summary, call } = await compacted(model, definition, { ...found, older }, ctx.signal);
-            const step = { ...(await askModel(model, definition, read, ctx.signal, shown?.delta)), summary };
+            const {
+              read: shorter,
+              summary,
+              call,
+            } = await compacted(model, definition, { ...found, older }, ctx.signal);
+            const step = { ...(await askModel(model, definition, shorter, ctx.signal, shown?.delta)), summary };
             return call === undefined ? step : withCall(step, call);
           } finally {
             shown?.end();
@@ -119,17 +123,6 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
     run: async (ctx, given) => (await loop(ctx, runArguments.parse(given))) as Json,
   };
 }
-
-// Only for its type: the context's own internal query.
-declare const transcript: (input: { readonly runId: string }) => Promise<{
-  readonly agent: string;
-  readonly version: number;
-  readonly messages: readonly ModelMessage[];
-  readonly tools: readonly string[];
-  readonly older?: ReadConversation["older"];
-  readonly answer: { readonly messageId: string; readonly order: string };
-  readonly shownTo: readonly string[];
-}>;
 
 async function loop(ctx: ExecutionContext, run: RunArguments) {
   const { runId, streamed } = run;

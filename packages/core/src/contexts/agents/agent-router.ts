@@ -12,9 +12,10 @@ import type { AgentCatalog } from "./agent-catalog.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import { answerOf, endOf } from "./agent-loop.ts";
 import { AGENT_ROUTING } from "./begin-run.ts";
-import { AgentLimitReached, agents, HandoffFailed, type routed } from "./contract.ts";
+import { AgentLimitReached, HandoffFailed, type routed } from "./contract.ts";
 import type { ModelClient } from "./model-client.ts";
 import { askModel, modelStep } from "./model-step.ts";
+import { ownCalls } from "./own-calls.ts";
 
 const routingArguments = z.strictObject({
   runId: z.templateLiteral(["run_", z.string()]),
@@ -55,10 +56,7 @@ export function agentRoutingDefinition(catalog: AgentCatalog, model: ModelClient
         system: true,
         run: async (given: Json, ctx: ActivityContext) => {
           const { runId, router, version, candidates } = routingArguments.parse(given);
-          const { transcript } = ctx.use(agents) as unknown as {
-            transcript(input: { readonly runId: string }): Promise<{ readonly messages: readonly Json[] }>;
-          };
-          const { messages } = await transcript({ runId });
+          const { messages } = await ownCalls(ctx).transcript({ runId });
           const asked = asRouter(
             await catalog.at(ctx, router, version),
             await Promise.all(candidates.map((id) => catalog.at(ctx, id))),

@@ -1,6 +1,6 @@
 import type { CommandContext } from "../../kernel/context.ts";
 import { InvalidInput } from "../../kernel/errors.ts";
-import type { Party, Principal } from "../../kernel/principal.ts";
+import { asParty, type Party, type Principal } from "../../kernel/principal.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import { AgentRun } from "./agent-run.ts";
 import type { AgentRunState } from "./agent-run-state.ts";
@@ -116,8 +116,7 @@ function limitsOf({ limits }: AgentDefinition, parent: AgentRun | undefined): Ag
  * @throws {InvalidInput} somebody else says
  */
 export function servedBy({ actor, onBehalfOf }: Principal, said: Party | undefined): Party | undefined {
-  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-  const party = onBehalfOf ?? self;
+  const party = onBehalfOf ?? asParty(actor);
   if (said === undefined) return party;
   if (actor.type === "system" && party === undefined) return said;
   const message = "can be said only by the system, where it acts for nobody";

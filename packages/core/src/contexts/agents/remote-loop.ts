@@ -1,12 +1,12 @@
 import { z } from "zod";
-import type { OwnClient } from "../../kernel/contract.ts";
 import type { ActivityContext, ExecutionDefinition, RetryPolicy } from "../../kernel/execution.ts";
 import type { Schema } from "../../kernel/schema.ts";
 import { jsonSchema, tryParse } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
 import { REMOTE_RUN } from "./begin-run.ts";
-import { AgentLimitReached, type Agents, agents, runId } from "./contract.ts";
+import { AgentLimitReached, runId } from "./contract.ts";
+import { ownCalls } from "./own-calls.ts";
 import type { RemoteAgent, RemoteClient } from "./remote-client.ts";
 import {
   RemoteAgentFailed,
@@ -93,7 +93,7 @@ async function follow(
   id: `run_${string}`,
   ctx: ActivityContext,
 ): Promise<z.infer<typeof answer>> {
-  const own = ctx.use(agents) as unknown as OwnClient<Agents>;
+  const own = ownCalls(ctx);
   const found = await own.remoteRun({ runId: id });
   const agent = remoteAgent(registry.find(found.agent, found.version));
   const { timeoutMs } = agent.remote;

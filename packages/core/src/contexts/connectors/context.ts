@@ -6,7 +6,7 @@ import type { Client } from "../../kernel/contract.ts";
 import { CorruptData, DeadlineExceeded, Forbidden, NotFound, UnknownOutcome } from "../../kernel/errors.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Cache } from "../../kernel/ports.ts";
-import type { Party, Principal } from "../../kernel/principal.ts";
+import { asParty, type Party, type Principal } from "../../kernel/principal.ts";
 import { tryParse } from "../../kernel/schema.ts";
 import { type Identity, identity, TenantSuspended } from "../identity/contract.ts";
 import { type Authentication, authenticationsOf, type OAuth2Auth } from "./authentication.ts";
@@ -416,7 +416,7 @@ async function ofProvider(loading: Promise<Connector>, definition: ConnectorDefi
 
 function partyOf({ actor, onBehalfOf }: Principal): Party | undefined {
   if (onBehalfOf !== undefined) return { type: onBehalfOf.type, id: onBehalfOf.id };
-  return actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
+  return asParty(actor);
 }
 
 function hash(nonce: string): string {

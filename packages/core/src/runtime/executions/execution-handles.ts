@@ -4,7 +4,7 @@ import { CANCEL_SIGNAL } from "../../kernel/execution.ts";
 import type { ExecutionCommands, ExecutionQueries } from "../../kernel/execution-calls.ts";
 import type { ExecutionChange } from "../../kernel/executions.ts";
 import { parse } from "../../kernel/parse.ts";
-import type { Party, Principal } from "../../kernel/principal.ts";
+import { asParty, type Party, type Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { RunnableOperation } from "../call.ts";
 import type { CallInfo } from "../call-info.ts";
@@ -79,6 +79,10 @@ export function executionQueries(
 
 function agentFor(caller: Principal, agent: string, party: Party | undefined): Principal {
   const { tenant, actor, limitedTo } = caller;
-  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-  return { tenant, actor: { type: "agent", id: agent }, onBehalfOf: caller.onBehalfOf ?? self ?? party, limitedTo };
+  return {
+    tenant,
+    actor: { type: "agent", id: agent },
+    onBehalfOf: caller.onBehalfOf ?? asParty(actor) ?? party,
+    limitedTo,
+  };
 }

@@ -4,7 +4,7 @@ import type { Activity, ExecutionDefinition } from "../../kernel/execution.ts";
 import type { ActivityAttempt, ExecutionHost } from "../../kernel/execution-engine.ts";
 import type { CarriedExecution, ExecutionEnd, ExecutionWrite } from "../../kernel/executions.ts";
 import { parse } from "../../kernel/parse.ts";
-import type { Principal } from "../../kernel/principal.ts";
+import { asParty, type Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { CallRequest } from "../call.ts";
 import { clientOf } from "../client.ts";
@@ -112,8 +112,7 @@ function checked(name: string, { output }: Activity, value: Json | undefined): J
 
 /** Armature itself, on behalf of whom the execution is for. */
 function systemFor({ tenant, actor, onBehalfOf }: Principal, id: string): Principal {
-  const self = actor.type === "user" || actor.type === "service" ? { type: actor.type, id: actor.id } : undefined;
-  return { tenant, actor: { type: "system", id }, onBehalfOf: onBehalfOf ?? self };
+  return { tenant, actor: { type: "system", id }, onBehalfOf: onBehalfOf ?? asParty(actor) };
 }
 
 /** What stands for a definition in a map. */
