@@ -53,7 +53,8 @@ async function measured(bench: Bench, work: string, steps: number, contenders: r
       return contender.latencies.slice(before);
     },
   }));
-  await bench.race({ work, unit: "ms", ms: 300, rounds: 7, contenders: timed });
+  // Long enough for all of them to be compiled.
+  await bench.race({ work, unit: "ms", ms: 1_000, rounds: 7, contenders: timed });
   const also = (named: string, unit: Unit, values: (contender: RunsContender) => readonly number[]) => {
     const seen = contenders.map((contender) => ({ subject: contender.subject, values: values(contender) }));
     bench.add(toRows(`${work}: ${named}`, unit, seen));

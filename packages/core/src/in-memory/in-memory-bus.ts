@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "../kernel/clock.ts";
+import { jsonCopy } from "../kernel/json-copy.ts";
 import type { BusSubscription, CloudEvent, EventBus } from "../kernel/ports.ts";
-import { jsonCopy, keyOf, upsert } from "./tables.ts";
+import { keyOf, upsert } from "./tables.ts";
 
 const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 5_000;

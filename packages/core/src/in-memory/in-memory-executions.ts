@@ -12,10 +12,11 @@ import type {
   TakenExecutions,
   TakeRequest,
 } from "../kernel/executions.ts";
+import { frozenCopy } from "../kernel/json-copy.ts";
 import type { Page } from "../kernel/paging.ts";
 import type { Scope } from "../kernel/scope.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { type ContextTables, type ExecutionRow, jsonCopy, keyOf, type Tables } from "./tables.ts";
+import { type ContextTables, type ExecutionRow, keyOf, type Tables } from "./tables.ts";
 
 /** Durable executions, their journals and signals. */
 export class InMemoryExecutions implements Executions, ExecutionReads {
@@ -44,7 +45,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
       row.worker = worker;
       row.fence += 1;
       row.takes += 1;
-      executions.push(jsonCopy(toTaken(row)));
+      executions.push(toTaken(row));
     }
     const later = served.flatMap(({ dueAt }) => (dueAt !== undefined && dueAt > now ? [dueAt] : []));
     return { executions, signaled, nextAt: later.length === 0 ? undefined : Math.min(...later) };
@@ -55,7 +56,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
   }
 
   async signals({ tenant, context }: Scope, id: string): Promise<readonly Signal[]> {
-    return jsonCopy(this.#tables.context(context).executions.get(keyOf(tenant, id))?.signals ?? []);
+    return [...(this.#tables.context(context).executions.get(keyOf(tenant, id))?.signals ?? [])];
   }
 
   async write(context: string, writes: readonly ExecutionWrite[]): Promise<readonly ("written" | "lost")[]> {
@@ -64,7 +65,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
       const row = tables.executions.get(keyOf(write.tenant, write.id));
       if (row === undefined || !isHolder(row, write)) return "lost";
       if (fits(row, write)) {
-        apply(row, jsonCopy(write));
+        apply(row, frozenCopy(write));
         return "written";
       }
       row.worker = undefined;
@@ -90,7 +91,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     const { definition, version, startedAt } = row.execution;
     const { status, endedAt, worker, dueAt, end, attempts, journal } = row;
     const held = worker !== undefined;
-    return jsonCopy({
+    return frozenCopy({
       id,
       definition,
       version,
@@ -112,7 +113,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     const listing = keyOf("journal", id);
     const from = after === undefined ? 0 : Number(decodeCursor(listing, 1, after, /^\d{1,9}$/)[0]);
     const journal = this.#tables.context(context).executions.get(keyOf(tenant, id))?.journal ?? [];
-    const items = jsonCopy(journal.slice(from, from + limit));
+    const items = journal.slice(from, from + limit);
     const next = from + limit < journal.length ? encodeCursor(listing, [String(from + limit)]) : undefined;
     return next === undefined ? { items } : { items, next };
   }
@@ -126,7 +127,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
 
   change({ tenant, context }: Scope, given: ExecutionChange): void {
     const { executions } = this.#tables.context(context);
-    const change = jsonCopy(given);
+    const change = frozenCopy(given);
     if (change.step === "start") {
       const { execution } = change;
       const place = keyOf(tenant, execution.id);
@@ -178,7 +179,7 @@ function toTaken({
   attempts,
   signals,
 }: ExecutionRow): TakenExecution {
-  return { ...execution, tenant, fence, takes, retries, journal, attempts, signals };
+  return { ...execution, tenant, fence, takes, retries, journal: [...journal], attempts, signals: [...signals] };
 }
 
 function isHolder(row: ExecutionRow, { fence }: Pick<ExecutionWrite, "fence">): boolean {

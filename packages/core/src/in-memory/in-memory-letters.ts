@@ -2,7 +2,7 @@ import { type DeadLetter, type DeadLetterQuery, headOf, type LetterChange } from
 import type { AggregateRef, Page, Scope } from "../kernel/store.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { takePage } from "./sorted-rows.ts";
-import { type ContextTables, jsonCopy, keyOf, type OutboxRow, partitionOf, type Tables, upsert } from "./tables.ts";
+import { type ContextTables, keyOf, type OutboxRow, partitionOf, type Tables, upsert } from "./tables.ts";
 
 /** What a consumer is to have again stands before everything that waits. */
 const BEFORE_ALL = 2 ** 52;
@@ -33,7 +33,7 @@ export class InMemoryLetters {
     );
     const last = page.items.at(-1);
     return {
-      items: page.items.map((row) => jsonCopy(row.letter)),
+      items: page.items.map((row) => row.letter),
       next: page.more && last !== undefined ? encodeCursor("dead-letters", [String(last.number)]) : undefined,
     };
   }

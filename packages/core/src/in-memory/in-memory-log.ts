@@ -1,5 +1,5 @@
 import type { EventLog, LogPage, LogQuery } from "../kernel/event-log.ts";
-import { jsonCopy, type Tables } from "./tables.ts";
+import type { Tables } from "./tables.ts";
 
 /** The log in order of position. A commit is over before anything else runs, so there is nothing to wait for. */
 export class InMemoryLog implements EventLog {
@@ -15,7 +15,7 @@ export class InMemoryLog implements EventLog {
     let upTo = after;
     for (; upTo < log.length && items.length < limit; upTo += 1) {
       const event = log[upTo]!;
-      if (types === undefined || types.includes(event.type)) items.push({ position: upTo + 1, event: jsonCopy(event) });
+      if (types === undefined || types.includes(event.type)) items.push({ position: upTo + 1, event });
     }
     return { items, upTo, more: upTo < log.length };
   }

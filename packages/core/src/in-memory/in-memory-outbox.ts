@@ -1,3 +1,4 @@
+import { frozenCopy } from "../kernel/json-copy.ts";
 import {
   type Claim,
   type ClaimedShare,
@@ -13,7 +14,7 @@ import {
   sequenceOf,
 } from "../kernel/outbox.ts";
 import { putBack, sequenceKey } from "./in-memory-letters.ts";
-import { type ContextTables, jsonCopy, keyOf, type OutboxRow, type Tables, upsert } from "./tables.ts";
+import { type ContextTables, keyOf, type OutboxRow, type Tables, upsert } from "./tables.ts";
 
 /** Messages that wait, by position, and those that consumers could not handle. */
 export class InMemoryOutbox implements Outbox {
@@ -54,19 +55,25 @@ export class InMemoryOutbox implements Outbox {
 
   async read(context: string, { cursors, limit, consumed }: OutboxQuery): Promise<readonly OutboxEntry[]> {
     const tables = this.#tables.context(context);
-    const begun = cursors.filter(
-      ({ partition, fence, after }) =>
-        after === undefined && (fence === undefined || this.#holds(context, { partition, fence })),
-    );
-    putBack(tables, new Set(begun.map(({ partition }) => partition)));
-    const rows = cursors.flatMap(({ partition, after = "-Infinity" }) => {
-      const found: OutboxRow[] = [];
-      for (const row of tables.outbox[partition]!.values()) {
-        if (found.length === limit) break;
-        if (row.position > Number(after)) found.push(row);
+    if (tables.parked.size > 0) {
+      const begun = cursors.filter(
+        ({ partition, fence, after }) =>
+          after === undefined && (fence === undefined || this.#holds(context, { partition, fence })),
+      );
+      putBack(tables, new Set(begun.map(({ partition }) => partition)));
+    }
+    const rows: OutboxRow[] = [];
+    for (const { partition, after = "-Infinity" } of cursors) {
+      const waiting = tables.outbox[partition]!;
+      if (waiting.size === 0) continue;
+      let found = 0;
+      for (const row of waiting.values()) {
+        if (found === limit) break;
+        if (row.position <= Number(after)) continue;
+        rows.push(row);
+        found += 1;
       }
-      return found;
-    });
+    }
     return rows.sort((a, b) => a.position - b.position).map((row) => this.#toEntry(tables, row, consumed));
   }
 
@@ -116,7 +123,7 @@ export class InMemoryOutbox implements Outbox {
         number: this.#tables.next(),
         partition: claim.partition,
         position: at,
-        letter: jsonCopy(letter),
+        letter: frozenCopy(letter),
       });
     upsert(tables.parkedAt, at, () => new Set<string>()).add(consumer);
     // A replay starts to count afresh.
@@ -154,7 +161,7 @@ export class InMemoryOutbox implements Outbox {
     const entry = {
       partition: row.partition,
       position: String(row.position),
-      message: jsonCopy(message),
+      message,
       published: row.published,
       ...(row.only === undefined ? {} : { only: [...row.only] }),
     };

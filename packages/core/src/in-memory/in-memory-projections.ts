@@ -1,7 +1,8 @@
+import { jsonCopy } from "../kernel/json-copy.ts";
 import type { ProjectionBatch, ProjectionStore, RowRef, StoredProjection } from "../kernel/projection-store.ts";
 import { canonicalJson, type JsonObject } from "../kernel/schema.ts";
 import { type ProjectedRow, ProjectionTable } from "./projection-table.ts";
-import { jsonCopy, type Tables, upsert } from "./tables.ts";
+import { type Tables, upsert } from "./tables.ts";
 
 /** Rows of projections and how far they have come. What one call does nothing else gets in between. */
 export class InMemoryProjections implements ProjectionStore {

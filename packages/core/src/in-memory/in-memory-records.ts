@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { compareText } from "../kernel/index-value.ts";
+import { jsonCopy } from "../kernel/json-copy.ts";
 import { parse } from "../kernel/parse.ts";
 import type { JsonObject } from "../kernel/schema.ts";
 import type { Records, Scope, StoredRecord } from "../kernel/store.ts";
-import { jsonCopy, keyOf, type Tables, upsert } from "./tables.ts";
+import { keyOf, type Tables, upsert } from "./tables.ts";
 
 const recordKey = z.string().min(1).max(512);
 

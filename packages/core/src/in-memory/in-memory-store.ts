@@ -3,6 +3,7 @@ import { VersionConflict } from "../kernel/errors.ts";
 import type { EventLog } from "../kernel/event-log.ts";
 import type { Executions, JournalEntry, StoredExecution } from "../kernel/executions.ts";
 import { compareText } from "../kernel/index-value.ts";
+import { frozenCopy, jsonCopy } from "../kernel/json-copy.ts";
 import type { DeadLetter, DeadLetterQuery, Outbox } from "../kernel/outbox.ts";
 import type { ProjectionStore } from "../kernel/projection-store.ts";
 import type { PruneQuery } from "../kernel/retention.ts";
@@ -30,6 +31,7 @@ import type {
   StoredRow,
 } from "../kernel/store.ts";
 import type { ScheduledQuery, Timer, Timers } from "../kernel/timers.ts";
+import { type AggregateRow, AggregateTable } from "./aggregate-table.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { foundPage } from "./found-page.ts";
 import { InMemoryExecutions } from "./in-memory-executions.ts";
@@ -41,11 +43,11 @@ import { InMemoryRecords } from "./in-memory-records.ts";
 import { InMemoryTimers } from "./in-memory-timers.ts";
 import { prune } from "./prune.ts";
 import { SortedRows, takePage } from "./sorted-rows.ts";
-import { type AggregateRow, type ContextTables, enqueue, jsonCopy, keyOf, Tables, upsert } from "./tables.ts";
+import { type ContextTables, enqueue, keyOf, Tables, upsert } from "./tables.ts";
 
 /**
  * The reference adapter: the whole port without I/O, for tests and for trying things out. Everything is lost with the
- * process. What goes in and what comes out is copied, so a caller can never change what is stored.
+ * process. What goes in is copied and frozen, so a caller can never change what is stored.
  */
 export class InMemoryStore implements Store {
   readonly #tables = new Tables();
@@ -77,8 +79,8 @@ export class InMemoryStore implements Store {
   }
 
   async find(scope: Scope, query: FindQuery): Promise<Page<StoredAggregate>> {
-    const rows = this.#tables.context(scope.context).aggregates.get(keyOf(scope.tenant, query.type))?.values() ?? [];
-    const { items, next } = foundPage(rows, keyOf("find", query.type), query);
+    const table = this.#tables.context(scope.context).aggregates.get(keyOf(scope.tenant, query.type));
+    const { items, next } = foundPage(table?.candidates(query.where ?? {}) ?? [], keyOf("find", query.type), query);
     return { items: items.map(toStoredAggregate), next };
   }
 
@@ -107,7 +109,7 @@ export class InMemoryStore implements Store {
     for (const { part, tables } of parts) {
       if (part.idempotency === undefined) continue;
       const present = tables.idempotency.get(keyOf(tenant, part.idempotency.key))?.record;
-      if (!mayWrite(part.idempotency, present)) return { status: "key-taken", record: jsonCopy(present!) };
+      if (!mayWrite(part.idempotency, present)) return { status: "key-taken", record: present! };
     }
     for (const { part, tables } of parts)
       for (const { type, id, expectedVersion } of part.aggregates)
@@ -133,7 +135,7 @@ export class InMemoryStore implements Store {
 
   async idempotency(scope: Scope, key: string): Promise<IdempotencyRecord | undefined> {
     const row = this.#tables.context(scope.context).idempotency.get(keyOf(scope.tenant, key));
-    return row === undefined ? undefined : jsonCopy(row.record);
+    return row?.record;
   }
 
   async events(tenant: string, query: EventQuery): Promise<Page<StoredEvent>> {
@@ -156,7 +158,7 @@ export class InMemoryStore implements Store {
     const page = takePage(history.beyond(after, direction), limit, matches);
     const last = page.items.at(-1);
     return {
-      items: page.items.map(jsonCopy),
+      items: page.items,
       next: page.more && last !== undefined ? encodeCursor(listing, [versionOf(last)]) : undefined,
     };
   }
@@ -191,7 +193,7 @@ export class InMemoryStore implements Store {
     const page = takePage(rows, limit, ({ key }) => compareText(key, gte) >= 0 && compareText(key, lt) < 0);
     const last = page.items.at(-1);
     return {
-      items: page.items.map(jsonCopy),
+      items: page.items,
       next: page.more && last !== undefined ? encodeCursor("counters", [last.key]) : undefined,
     };
   }
@@ -219,30 +221,29 @@ export class InMemoryStore implements Store {
   #write(tenant: string, part: CommitPart, tables: ContextTables): void {
     for (const { type, id, write } of part.aggregates)
       if (write !== undefined)
-        upsert(tables.aggregates, keyOf(tenant, type), () => new Map<string, AggregateRow>()).set(id, {
-          type,
-          id,
-          ...jsonCopy(write),
-        });
+        upsert(tables.aggregates, keyOf(tenant, type), () => new AggregateTable()).set(
+          frozenCopy({ type, id, ...write }),
+        );
 
     for (const each of part.events) {
-      const event = jsonCopy(each);
+      const event = frozenCopy(each);
       upsert(tables.events, tenant, () => new SortedRows<StoredEvent>((row) => row.id)).set(event);
       upsert(tables.histories, keyOf(tenant, event.aggregateType, event.aggregateId), () => []).push(event);
       tables.log.push(event);
       enqueue(this.#tables, tables, { kind: "event", event });
     }
-    for (const command of part.messages) enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(command) });
+    for (const command of part.messages)
+      enqueue(this.#tables, tables, { kind: "command", command: frozenCopy(command) });
     for (const change of part.timers ?? []) this.#timers.change(part.context, tenant, change);
     for (const change of part.letters ?? []) this.#letters.change({ tenant, context: part.context }, change);
     for (const change of part.executions ?? []) this.#executions.change({ tenant, context: part.context }, change);
     for (const row of part.audit)
-      upsert(tables.audit, tenant, () => new SortedRows<AuditRow>((each) => each.id)).set(jsonCopy(row));
+      upsert(tables.audit, tenant, () => new SortedRows<AuditRow>((each) => each.id)).set(frozenCopy(row));
     if (part.idempotency !== undefined) {
       const { step, ...record } = part.idempotency;
       const place = keyOf(tenant, record.key);
       const createdAt = tables.idempotency.get(place)?.createdAt ?? this.#clock.now();
-      tables.idempotency.set(place, { record: jsonCopy(record), createdAt });
+      tables.idempotency.set(place, { record: frozenCopy(record), createdAt });
     }
     for (const counter of part.counters ?? []) addTo(tables, tenant, counter);
     if (part.inbox !== undefined)
@@ -257,7 +258,7 @@ function addTo(tables: ContextTables, tenant: string, { key, numbers }: Counter)
   const rows = upsert(tables.counters, tenant, () => new SortedRows<Counter>((row) => row.key));
   const sums = { ...rows.get(key)?.numbers };
   for (const [name, number] of Object.entries(numbers)) sums[name] = (sums[name] ?? 0) + number;
-  rows.set({ key, numbers: sums });
+  rows.set(frozenCopy({ key, numbers: sums }));
 }
 
 /** Whether an idempotency record may be written over the present one. */
@@ -271,8 +272,8 @@ function mayWrite(write: IdempotencyWrite, present: IdempotencyRecord | undefine
 }
 
 function toStoredAggregate(row: AggregateRow): StoredAggregate {
-  const { index, ...stored } = row;
-  return jsonCopy(stored);
+  const { type, id, version, stateVersion, state } = row;
+  return { type, id, version, stateVersion, state };
 }
 
 /** One page in the order of ids out of several contexts. */
@@ -293,7 +294,7 @@ function mergedPage<T extends { readonly id: string }>(
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   return {
-    items: items.map(jsonCopy),
+    items,
     next: rows.length > limit && last !== undefined ? encodeCursor(listing, [last.id]) : undefined,
   };
 }

@@ -1,8 +1,9 @@
 import { compareText } from "../kernel/index-value.ts";
+import { frozenCopy } from "../kernel/json-copy.ts";
 import type { Page } from "../kernel/store.ts";
 import type { DueTimers, Firing, ScheduledQuery, Timer, TimerChange, Timers } from "../kernel/timers.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { enqueue, jsonCopy, keyOf, type Tables } from "./tables.ts";
+import { enqueue, keyOf, type Tables } from "./tables.ts";
 
 const LISTING = "scheduled";
 
@@ -21,7 +22,7 @@ export class InMemoryTimers implements Timers {
       .filter(({ dueAt }) => dueAt <= now)
       .sort((a, b) => a.dueAt - b.dueAt || compareText(a.command.tenant, b.command.tenant) || byKey(a, b))
       .slice(0, limit);
-    return { timers: timers.map(jsonCopy), nextAt: later.length === 0 ? undefined : Math.min(...later) };
+    return { timers, nextAt: later.length === 0 ? undefined : Math.min(...later) };
   }
 
   async fire(context: string, firings: readonly Firing[]): Promise<number> {
@@ -32,8 +33,8 @@ export class InMemoryTimers implements Timers {
       const present = tables.timers.get(place);
       if (present === undefined || present.dueAt !== timer.dueAt || present.command.id !== timer.command.id) continue;
       if (nextAt === undefined) tables.timers.delete(place);
-      else tables.timers.set(place, { ...present, dueAt: nextAt });
-      if (message !== undefined) enqueue(this.#tables, tables, { kind: "command", command: jsonCopy(message) });
+      else tables.timers.set(place, Object.freeze({ ...present, dueAt: nextAt }));
+      if (message !== undefined) enqueue(this.#tables, tables, { kind: "command", command: frozenCopy(message) });
       fired += 1;
     }
     return fired;
@@ -51,11 +52,11 @@ export class InMemoryTimers implements Timers {
       timers.delete(keyOf(tenant, change.key));
       return;
     }
-    const timer = jsonCopy(change.timer);
+    const timer = frozenCopy(change.timer);
     const place = keyOf(tenant, timer.key);
     const present = timers.get(place);
     const same = present?.recurrence !== undefined && isSame(present.recurrence, timer.recurrence);
-    timers.set(place, same ? { ...timer, dueAt: present.dueAt } : timer);
+    timers.set(place, same ? Object.freeze({ ...timer, dueAt: present.dueAt }) : timer);
   }
 
   list(tenant: string, { contexts, key, limit, after }: ScheduledQuery): Page<Timer> {
@@ -72,7 +73,7 @@ export class InMemoryTimers implements Timers {
     const items = rows.slice(0, limit);
     const last = items.at(-1);
     return {
-      items: items.map(({ timer }) => jsonCopy(timer)),
+      items: items.map(({ timer }) => timer),
       next: rows.length > limit && last !== undefined ? encodeCursor(LISTING, sortKey(last)) : undefined,
     };
   }

@@ -1,9 +1,34 @@
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { defineContext } from "../kernel/context.ts";
+import { command, defineContract } from "../kernel/contract.ts";
 import type { CloudEvent } from "../kernel/ports.ts";
+import { createArmature } from "../runtime/create-armature.ts";
 import { fixedClock } from "../testing/fixed-clock.ts";
 import { InMemoryLease, InMemoryRateLimiter, InProcessBus, inMemory } from "./index.ts";
 
 // What every adapter must do is tested by the conformance suites; this is what is special to these.
+
+test("a result that is given a second time is the caller's own, as the first time", async () => {
+  const list = command({
+    input: z.strictObject({}),
+    output: z.array(z.string()),
+    permission: "trials:list",
+    summary: "Lists.",
+  });
+  const contexts = [defineContext(defineContract("trials", { list }), { handlers: { list: () => ["b"] } })] as const;
+  const app = await createArmature({
+    ...{ store: inMemory(), authorizer: () => true, contexts },
+    keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
+  });
+  const { trials } = app.as({ tenant: "acme", user: "ann" });
+  for (let time = 0; time < 3; time += 1) {
+    const given = await trials.list({}, { idempotencyKey: "once" });
+    given.push("a");
+    expect(given).toEqual(["b", "a"]);
+  }
+  await app.close();
+});
 
 describe("memory", () => {
   test("leases that ran out unreleased are forgotten", async () => {

@@ -7,18 +7,11 @@ import type {
   Signal,
 } from "../kernel/executions.ts";
 import { type DeadLetter, headOf, type Message, PARTITIONS } from "../kernel/outbox.ts";
-import type { Json, JsonObject } from "../kernel/schema.ts";
-import type { AggregateRef, AuditRow, Counter, IdempotencyRecord, StoredEvent, StoredRecord } from "../kernel/store.ts";
+import type { AuditRow, Counter, IdempotencyRecord, StoredEvent, StoredRecord } from "../kernel/store.ts";
 import type { Timer } from "../kernel/timers.ts";
+import type { AggregateTable } from "./aggregate-table.ts";
 import type { ProjectionTable } from "./projection-table.ts";
 import type { SortedRows } from "./sorted-rows.ts";
-
-export interface AggregateRow extends AggregateRef {
-  readonly version: number;
-  readonly stateVersion: number;
-  readonly state: JsonObject;
-  readonly index: Readonly<Record<string, string>>;
-}
 
 export interface OutboxRow {
   readonly partition: number;
@@ -83,8 +76,8 @@ export interface PartitionClaim {
 
 /** What one context owns: the counterpart of a PostgreSQL schema. Keys start with the tenant. */
 export class ContextTables {
-  /** By tenant and type, then id. */
-  readonly aggregates = new Map<string, Map<string, AggregateRow>>();
+  /** By tenant and type. */
+  readonly aggregates = new Map<string, AggregateTable>();
   /** By tenant, in the order of ids. */
   readonly events = new Map<string, SortedRows<StoredEvent>>();
   /** All of them in the order of their commits: the one at index 0 has position 1. */
@@ -145,7 +138,8 @@ export class Tables {
 }
 
 /** Puts a message into a context's outbox. */
-export function enqueue(all: Tables, tables: ContextTables, message: Message): void {
+export function enqueue(all: Tables, tables: ContextTables, given: Message): void {
+  const message = Object.freeze(given);
   const position = all.next();
   const { tenant, id } = headOf(message);
   const partition = partitionOf(tenant, message.kind === "event" ? message.event.aggregateId : id);
@@ -164,11 +158,6 @@ export function partitionOf(...parts: readonly string[]): number {
 /** Joins parts to one key. What is stored holds no NUL character, so keys of different parts never meet. */
 export function keyOf(...parts: readonly string[]): string {
   return parts.join("\u0000");
-}
-
-/** The value as it comes back from JSON text: a copy that shares nothing, without undefined members and -0. */
-export function jsonCopy<T extends object | Json>(value: T): T {
-  return JSON.parse(JSON.stringify(value)) as T;
 }
 
 /** The map's value, made when it is missing. */

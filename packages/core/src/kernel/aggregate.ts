@@ -1,7 +1,7 @@
 import { CorruptData, NotFound } from "./errors.ts";
 import { type EventDefinition, eventData } from "./event.ts";
 import { encodeIndexValue, type IndexValue } from "./index-value.ts";
-import { frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
+import { freeze, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredAggregate } from "./store.ts";
 
 /** What a store needs to know of an aggregate class. Made by `defineAggregate`. */
@@ -72,6 +72,7 @@ type WithheldBy<Event> = "withheld" extends keyof Event ? [withheld: Event["with
 
 /** What the runtime may do with an aggregate and the domain may not. */
 interface Internals {
+  revive(aggregate: AggregateRoot, state: object, version: number): void;
   restore(aggregate: AggregateRoot, stored: StoredAggregate): void;
   pending(aggregate: AggregateRoot): readonly PendingEvent[];
 }
@@ -90,6 +91,10 @@ export abstract class AggregateRoot<State extends object = object, Event extends
 
   static {
     internals = {
+      revive(aggregate, state, version) {
+        aggregate.#state = state;
+        aggregate.#version = version;
+      },
       restore(aggregate, stored) {
         const { definition } = aggregate.constructor as unknown as AggregateClass;
         aggregate.#state = frozenJson(readState(definition, stored) as object);
@@ -142,6 +147,12 @@ export function restoreAggregate<A extends AggregateRoot>(aggregate: A, stored: 
   return aggregate;
 }
 
+/** The same with a state that `storedState` has made of one of this class. */
+export function reviveAggregate<A extends AggregateRoot>(aggregate: A, state: object, version: number): A {
+  internals.revive(aggregate, state, version);
+  return aggregate;
+}
+
 /** Events raised since it was loaded or made. For the runtime and tests. */
 export function pendingEvents(aggregate: AggregateRoot): readonly PendingEvent[] {
   return internals.pending(aggregate);
@@ -164,7 +175,7 @@ export function storedState(aggregate: AggregateRoot): {
       subject: `The new state of ${definition.type} "${aggregate.id}"`,
       issues: [...parsed.issues],
     });
-  const state = parsed.value as JsonObject;
+  const state = freeze(parsed.value as JsonObject);
   return { state, stateVersion: definition.version, index: indexOf(definition, state) };
 }
 
@@ -188,7 +199,7 @@ function readState(definition: AggregateDefinition, stored: StoredAggregate): un
         subject,
         issues: [{ path: "", message: `cannot be read as version ${definition.version}` }],
       });
-    state = definition.migrate(stored.state, stored.stateVersion);
+    state = definition.migrate(structuredClone(stored.state), stored.stateVersion);
   }
   const parsed = tryParse(definition.state, state);
   if (!parsed.ok) throw new CorruptData({ subject, issues: [...parsed.issues] });

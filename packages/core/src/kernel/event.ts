@@ -72,7 +72,7 @@ export function readEvent<Type extends string, Data>(
     const upcast = definition.upcast[version];
     if (upcast === undefined)
       throw new CorruptData({ subject, issues: [{ path: "version", message: "is not known" }] });
-    data = upcast(data);
+    data = upcast(structuredClone(data));
   }
   const parsed = tryParse(definition.data, data);
   if (!parsed.ok) throw new CorruptData({ subject, issues: [...parsed.issues] });

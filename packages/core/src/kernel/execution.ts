@@ -63,6 +63,16 @@ export interface Activity<Args = never, Out = unknown> extends ActivityLimits {
   readonly operation?: string | undefined;
   /** Called as Armature itself, on behalf of whom the execution is for: for a context's own bookkeeping. */
   readonly system?: boolean | undefined;
+  /**
+   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Its result is
+   * then written with what follows, in place of before.
+   */
+  readonly repeatable?: boolean | undefined;
+  /**
+   * Whether it changes nothing, though it may cost something. Results that it is asked for on account of, of repeatable
+   * activities, may then be written with its own. What is repeatable changes nothing.
+   */
+  readonly changesNothing?: boolean | undefined;
   readonly run?: ((args: Args, ctx: ActivityContext) => Out | Promise<Out>) | undefined;
 }
 

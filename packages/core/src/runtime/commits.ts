@@ -1,8 +1,9 @@
 import { VersionConflict } from "../kernel/errors.ts";
-import type { CommitPart, CommitResult } from "../kernel/store.ts";
+import type { Commit, CommitPart, CommitResult } from "../kernel/store.ts";
 import type { Target } from "./begin-call.ts";
 import { checkAlive } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
+import { placeOf, RecentAggregates } from "./recent-aggregates.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 import { Turns } from "./turns.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
@@ -18,6 +19,7 @@ export class Commits {
   readonly #ports: CallPorts;
   readonly #reruns: boolean;
   readonly #turns = new Turns();
+  readonly #recent = new RecentAggregates();
 
   /** @param reruns false where the calls share a transaction of the host's: what loses a race there has lost it */
   constructor(ports: CallPorts, reruns: boolean) {
@@ -28,11 +30,15 @@ export class Commits {
   async run(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>): Promise<CommitResult> {
     const { ids, clock } = this.#ports;
     let endTurn: (() => void) | undefined;
+    // The worker that holds an execution is mostly the only one who changes what belongs to it.
+    let recent = call.join === undefined || !this.#reruns ? undefined : this.#recent;
     try {
       for (let run = 1; ; run += 1) {
         try {
-          return await this.#once(target, call, handle);
+          return await this.#once(target, call, handle, recent);
         } catch (error) {
+          recent = undefined;
+          if (error instanceof Doubtful) continue;
           if (!(error instanceof VersionConflict) || run >= MAX_RERUNS || !this.#reruns) throw error;
           if (endTurn === undefined) {
             const { type, id } = error.details;
@@ -52,15 +58,44 @@ export class Commits {
     }
   }
 
-  async #once(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>): Promise<CommitResult> {
+  /** @throws {Doubtful} it was refused on account of what is remembered, which may be wrong */
+  async #once(
+    target: Target,
+    call: CallInfo,
+    handle: (work: UnitOfWork) => Promise<void>,
+    recent: RecentAggregates | undefined,
+  ): Promise<CommitResult> {
     const { store, ids, clock, lifecycle, telemetry } = this.#ports;
     const { tenant } = call.principal;
-    const work = new UnitOfWork(store, ids, call);
-    await handle(work);
-    checkAlive(call, target.id, clock.now());
-    const commit = work.toCommit();
-    const result = await telemetry.commit(store, tenant, commit);
-    if (result.status === "committed")
+    const work = new UnitOfWork(store, ids, call, recent);
+    let commit: Commit | undefined;
+    let result: CommitResult;
+    try {
+      await handle(work);
+      checkAlive(call, target.id, clock.now());
+      commit = work.toCommit();
+      result = await telemetry.commit(store, tenant, commit);
+    } catch (error) {
+      if (call.join === undefined) throw error;
+      const { touched } = work;
+      this.#recent.failed(touched, error instanceof VersionConflict ? error.details : undefined, clock.now());
+      const doubtful = commit === undefined && touched.some(({ recalled }) => recalled);
+      if (doubtful && !call.patience.over) throw new Doubtful();
+      throw error;
+    }
+    if (result.status !== "committed") {
+      if (call.join !== undefined) this.#recent.failed(work.touched, undefined, clock.now());
+    } else {
+      // What an execution's command makes, messages for one, seldom has anybody load it. What begins one makes what it is about.
+      const begins = commit.parts.some(startsExecution);
+      const kept = call.join !== undefined || begins ? work.touched.filter(({ made }) => begins || !made) : [];
+      this.#recent.remember(kept, clock.now());
+      const places = new Set(kept.map(({ place }) => place));
+      for (const { context, aggregates } of commit.parts)
+        for (const { write, ...ref } of aggregates) {
+          const place = placeOf(tenant, context, ref);
+          if (write !== undefined && !places.has(place)) this.#recent.forget(place);
+        }
       lifecycle.emit("committed", {
         tenant,
         contexts: commit.parts.map((part) => part.context),
@@ -68,9 +103,17 @@ export class Commits {
         ...earliestDue(commit.parts),
         ...executionsOf(commit.parts),
       });
+    }
     return result;
   }
 }
+
+function startsExecution({ executions = [] }: CommitPart): boolean {
+  return executions.some(({ step }) => step === "start");
+}
+
+/** Something was refused that would perhaps not have been, had it not been decided on what is only remembered. */
+class Doubtful extends Error {}
 
 function earliestDue(parts: readonly CommitPart[]): { readonly dueAt?: number } {
   const set = parts.flatMap(({ timers = [] }) =>

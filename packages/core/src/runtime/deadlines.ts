@@ -7,6 +7,9 @@ export interface Deadline {
   pass(): void;
 }
 
+/** How long a timer is kept that nobody needs: mostly the next call is about to come. */
+const LOOK_BACK_MS = 20;
+
 /** Watches the deadlines of all calls with one timer: a timer for each costs more than a short call. */
 export class Deadlines {
   readonly #clock: Clock;
@@ -29,10 +32,10 @@ export class Deadlines {
     if (this.#waiting.size > 0 || this.#lookingBack) return;
     // A timer keeps the process alive, but the next call may be about to come.
     this.#lookingBack = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.#lookingBack = false;
       this.rest();
-    });
+    }, LOOK_BACK_MS).unref();
   }
 
   /** Waits for nothing any more, unless a deadline is still watched. */

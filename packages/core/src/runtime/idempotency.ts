@@ -8,7 +8,9 @@ import {
   UnknownOutcome,
   VersionConflict,
 } from "../kernel/errors.ts";
+import { jsonCopy } from "../kernel/json-copy.ts";
 import { CircuitOpen } from "../kernel/port-errors.ts";
+import type { Json } from "../kernel/schema.ts";
 import type { AuditRow, CommitPart, IdempotencyRecord, Outcome } from "../kernel/store.ts";
 import { checkAlive, type RunnableOperation, recordKey } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
@@ -82,7 +84,8 @@ export function judge(
 /** The recorded outcome, given or thrown again. */
 export function replay(outcome: KeptOutcome, target: RunnableOperation): unknown {
   if (outcome.type === "error") throw reviveError(outcome.error, target.operation.errors);
-  return outcome.value;
+  // The caller's own: what a store keeps may be frozen.
+  return outcome.value === undefined ? undefined : jsonCopy(outcome.value as Json);
 }
 
 export function unknownOutcome(target: RunnableOperation): UnknownOutcome {

@@ -5,6 +5,7 @@ const TTL_MS = 15_000;
 const RENEW_MS = 5_000;
 /** How soon a member looks again that has less than its share, or has something to give up. */
 const SOON_MS = 500;
+const NONE: readonly Claim[] = [];
 
 /** The partitions of one context's outbox that one relay works on. */
 export class RelayClaims {
@@ -15,6 +16,8 @@ export class RelayClaims {
   #held = new Map<number, Claim>();
   /** Held, but more than our share: nothing new is begun there. */
   #leaving = new Set<number>();
+  /** Held and not to be given up; absent until somebody asks. */
+  #working: readonly Claim[] | undefined;
   #until = 0;
   #renewAt = 0;
   #balancing = false;
@@ -44,9 +47,18 @@ export class RelayClaims {
     return this.#alive && this.#held.size === PARTITIONS;
   }
 
-  /** Those to begin new work on. */
+  /** Those to begin new work on: the same array while nothing has changed. */
   get working(): readonly Claim[] {
-    return this.#alive ? [...this.#held.values()].filter(({ partition }) => !this.#leaving.has(partition)) : [];
+    if (!this.#alive) return NONE;
+    this.#working ??= [...this.#held.values()].filter(({ partition }) => !this.#leaving.has(partition));
+    return this.#working;
+  }
+
+  /** Those of them that we may still work on, as far as we know. */
+  held<T extends { readonly claim: Claim }>(given: readonly T[]): readonly T[] {
+    if (!this.#alive) return [];
+    const lost = given.some(({ claim }) => this.#held.get(claim.partition)?.fence !== claim.fence);
+    return lost ? given.filter(({ claim }) => this.#held.get(claim.partition)?.fence === claim.fence) : given;
   }
 
   /** Whether we may still work on it, as far as we know. */
@@ -56,8 +68,10 @@ export class RelayClaims {
 
   /** Another member has these by now. */
   lost(partitions: readonly number[]): void {
+    if (partitions.length === 0) return;
     for (const partition of partitions) this.#held.delete(partition);
-    if (partitions.length > 0) this.#renewAt = 0;
+    this.#working = undefined;
+    this.#renewAt = 0;
   }
 
   /**
@@ -75,6 +89,7 @@ export class RelayClaims {
     this.#until = now + TTL_MS;
     this.#held = new Map(claims.map((claim) => [claim.partition, claim]));
     this.#leaving = new Set([...this.#held.keys()].slice(Math.ceil(PARTITIONS / members)));
+    this.#working = undefined;
     this.#balancing = this.#unsettled(now, members);
     this.#renewAt = now + (this.#balancing ? SOON_MS : RENEW_MS);
     return true;
@@ -83,6 +98,7 @@ export class RelayClaims {
   /** Gives everything back; what cannot be given back lapses. */
   async leave(): Promise<void> {
     this.#held.clear();
+    this.#working = undefined;
     await this.#outbox.leave(this.#context, this.#member).catch(() => undefined);
   }
 

@@ -1,6 +1,6 @@
 import { AWAKE } from "../kernel/clock.ts";
 import type { ContextDefinition } from "../kernel/context.ts";
-import { type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
+import { type Claim, type OutboxEntry, PARTITIONS } from "../kernel/outbox.ts";
 import { errorText } from "./error-text.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { RelayClaims } from "./relay-claims.ts";
@@ -51,6 +51,8 @@ export class Relay {
   #looked: Asked[] = [];
   #published = 0;
   readonly #chains = new Set<Promise<void>>();
+  /** The cursors that stand at the beginnings of these. */
+  #begun: { readonly of: readonly Claim[]; readonly cursors: readonly Cursor[] } = { of: [], cursors: [] };
 
   constructor(
     context: string,
@@ -120,7 +122,7 @@ export class Relay {
         const found = await this.#pass();
         if (found) for (const { resolve } of asked) resolve("progress");
         else this.#looked.push(...asked);
-        wait = found ? 0 : Math.min(this.#settings.pollMs, Math.max(wait * 2, SHORTEST_WAIT_MS));
+        wait = found ? SHORTEST_WAIT_MS : Math.min(this.#settings.pollMs, Math.max(wait * 2, SHORTEST_WAIT_MS));
       } catch (error) {
         for (const { resolve } of asked) resolve("not-ours");
         if (this.#stop.signal.aborted) return;
@@ -198,7 +200,7 @@ export class Relay {
     await this.#settle();
     let found = false;
     let busDown = this.#ports.clock.now() < this.#publisher.retryAt;
-    let cursors = this.#claims.working.map((claim): Cursor => ({ claim, after: undefined }));
+    let cursors = this.#beginnings();
     if (busDown) cursors = this.#pastRead(cursors);
     while (cursors.length > 0 && !this.#stop.signal.aborted) {
       const limit = Math.ceil(PAGE / cursors.length);
@@ -206,7 +208,8 @@ export class Relay {
       const first = cursors[0]!.after === undefined;
       const [entries] = await Promise.all([this.#read(cursors, limit), first ? undefined : this.#settle()]);
       // A partition that is not ours any more, or may not be, is begun anew in another pass.
-      cursors = cursors.filter(({ claim }) => this.#claims.holds(claim));
+      cursors = this.#claims.held(cursors);
+      if (entries.length === 0) break;
       const items = this.#itemsOf(entries, cursors);
       // When the bus is down, local consumers go on; what stands behind in the outbox must not go to it first.
       const unpublished = items.filter((item) => this.#waitsForBus(item));
@@ -228,6 +231,13 @@ export class Relay {
     return found;
   }
 
+  #beginnings(): readonly Cursor[] {
+    const { working } = this.#claims;
+    if (this.#begun.of !== working)
+      this.#begun = { of: working, cursors: working.map((claim): Cursor => ({ claim, after: undefined })) };
+    return this.#begun.cursors;
+  }
+
   // Where the page ends in each partition that it was full of.
   #readOn(entries: readonly OutboxEntry[], cursors: readonly Cursor[], limit: number): Cursor[] {
     const read = new Map<number, { count: number; last: string }>();
@@ -243,7 +253,7 @@ export class Relay {
   }
 
   // What failed and waits may stand anywhere.
-  #pastRead(cursors: readonly Cursor[]): Cursor[] {
+  #pastRead(cursors: readonly Cursor[]): readonly Cursor[] {
     return cursors.map((cursor) => (this.#deliveries.waiting.size > 0 ? cursor : this.#ahead.past(cursor)));
   }
 
@@ -254,7 +264,7 @@ export class Relay {
 
   #read(cursors: readonly Cursor[], limit: number): Promise<readonly OutboxEntry[]> {
     this.#deliveries.readBegins();
-    const asked = cursors.map(({ claim, after }) => ({ ...claim, after }));
+    const asked = cursors.map(({ claim: { partition, fence }, after }) => ({ partition, fence, after }));
     const { consumed } = this.#deliveries;
     return this.#ports.store.outbox.read(this.#context, { cursors: asked, limit, consumed });
   }

@@ -3,6 +3,7 @@ import {
   type AggregateRoot,
   pendingEvents,
   restoreAggregate,
+  reviveAggregate,
   storedState,
 } from "../kernel/aggregate.ts";
 import { toInstant } from "../kernel/clock.ts";
@@ -23,36 +24,11 @@ import type {
   StoredEvent,
 } from "../kernel/store.ts";
 import type { TimerChange } from "../kernel/timers.ts";
+import { BatchedLoads } from "./batched-loads.ts";
 import type { CallInfo } from "./call-info.ts";
+import { placeOf, type RecentAggregates, type Touched } from "./recent-aggregates.ts";
 import { assertStorable } from "./storable.ts";
-
-interface Tracked {
-  readonly ref: AggregateRef;
-  readonly loadedVersion: number;
-  /** Absent when it was looked for and did not exist. */
-  aggregate: AggregateRoot | undefined;
-}
-
-interface Part {
-  readonly tracked: Map<string, Promise<Tracked>>;
-  readonly settled: Map<string, Tracked>;
-  /** Came out of a search: part of the commit only when they have changed. */
-  readonly found: Map<string, Tracked>;
-  readonly messages: SentCommand[];
-  /** By key: the last change counts. */
-  readonly timers: Map<string, TimerChange>;
-  readonly letters: LetterChange[];
-  readonly audit: AuditRow[];
-  readonly executions: ExecutionChange[];
-  idempotency: IdempotencyWrite | undefined;
-  inbox: { readonly consumer: string; readonly messageId: string } | undefined;
-}
-
-interface PendingLoad {
-  readonly ref: AggregateRef;
-  resolve(stored: StoredAggregate | undefined): void;
-  reject(error: unknown): void;
-}
+import { newPart, type Part, type Tracked } from "./tracked.ts";
 
 /** What the caller has seen of the aggregate that its call is about. */
 interface Expectation {
@@ -69,18 +45,20 @@ const keyOf = (ref: AggregateRef) => `${ref.type}/${ref.id}`;
  * the store together; nothing is written before `toCommit`.
  */
 export class UnitOfWork {
-  readonly #store: Pick<Store, "load">;
+  readonly #loads: BatchedLoads;
   readonly #ids: Ids;
   readonly #call: CallInfo;
   readonly #parts = new Map<string, Part>();
-  readonly #queues = new Map<string, PendingLoad[]>();
+  readonly #recent: RecentAggregates | undefined;
   #expectation: Expectation | undefined;
   #failure: unknown;
 
-  constructor(store: Pick<Store, "load">, ids: Ids, call: CallInfo) {
-    this.#store = store;
+  /** @param recent where what is loaded is looked for first */
+  constructor(store: Pick<Store, "load">, ids: Ids, call: CallInfo, recent?: RecentAggregates) {
+    this.#loads = new BatchedLoads(store, call);
     this.#ids = ids;
     this.#call = call;
+    this.#recent = recent;
   }
 
   /**
@@ -97,7 +75,13 @@ export class UnitOfWork {
     const key = keyOf(ref);
     let tracked = part.tracked.get(key);
     if (tracked === undefined) {
-      tracked = this.#fetch(context, ref).then((stored): Tracked => {
+      const recent = part.found.has(key) ? undefined : this.#recall(context, ref, type);
+      if (recent !== undefined) {
+        part.settled.set(key, recent);
+        part.tracked.set(key, Promise.resolve(recent));
+        return recent.aggregate as A | undefined;
+      }
+      tracked = this.#loads.load(context, ref).then((stored): Tracked => {
         // In the meantime it may have been found, or made.
         const known = part.settled.get(key) ?? part.found.get(key);
         if (known !== undefined) {
@@ -187,6 +171,30 @@ export class UnitOfWork {
     return { parts: [...this.#parts].map(([context, part]) => this.#toPart(context, part)) };
   }
 
+  /** What was loaded or looked for, and what was made. */
+  get touched(): readonly Touched[] {
+    const { tenant } = this.#call.principal;
+    return [...this.#parts].flatMap(([context, { settled }]) =>
+      [...settled.values()].map(({ ref, loadedVersion, aggregate, recalled = false, written }) => ({
+        ...{ place: placeOf(tenant, context, ref), ref, recalled },
+        made: loadedVersion === 0 && aggregate !== undefined,
+        version: aggregate?.version ?? 0,
+        // One that nothing has happened to has no state.
+        state: written ?? (aggregate === undefined || aggregate.version === 0 ? undefined : aggregate.state),
+      })),
+    );
+  }
+
+  #recall(context: string, ref: AggregateRef, type: AggregateClass): Tracked | undefined {
+    const known = this.#recent?.get(placeOf(this.#call.principal.tenant, context, ref));
+    if (known === undefined) return undefined;
+    const { version, state } = known;
+    const aggregate = state === undefined ? undefined : reviveAggregate(new type(ref.id), state, version);
+    const tracked = { ref, loadedVersion: version, aggregate, recalled: true };
+    if (aggregate !== undefined) this.#compare(context, tracked);
+    return tracked;
+  }
+
   #compare(context: string, { ref, loadedVersion }: Pick<Tracked, "ref" | "loadedVersion">): void {
     const expected = this.#expectation;
     // The first one: a handler begins with what its call is about, and a role may have the id of a user.
@@ -220,7 +228,8 @@ export class UnitOfWork {
     };
   }
 
-  #toChange(context: string, { ref, loadedVersion, aggregate }: Tracked, events: StoredEvent[]): AggregateChange {
+  #toChange(context: string, tracked: Tracked, events: StoredEvent[]): AggregateChange {
+    const { ref, loadedVersion, aggregate } = tracked;
     const pending = aggregate === undefined ? [] : pendingEvents(aggregate);
     if (aggregate === undefined || pending.length === 0) return { ...ref, expectedVersion: loadedVersion };
     for (const event of pending) {
@@ -246,53 +255,16 @@ export class UnitOfWork {
     }
     const stored = storedState(aggregate);
     assertStorable(stored.state, this.#call);
+    tracked.written = stored.state;
     return { ...ref, expectedVersion: loadedVersion, write: { version: aggregate.version, ...stored } };
   }
 
   #part(context: string): Part {
     let part = this.#parts.get(context);
     if (part === undefined) {
-      part = {
-        tracked: new Map(),
-        settled: new Map(),
-        found: new Map(),
-        messages: [],
-        timers: new Map(),
-        letters: [],
-        audit: [],
-        executions: [],
-        idempotency: undefined,
-        inbox: undefined,
-      };
+      part = newPart();
       this.#parts.set(context, part);
     }
     return part;
-  }
-
-  #fetch(context: string, ref: AggregateRef): Promise<StoredAggregate | undefined> {
-    return new Promise((resolve, reject) => {
-      const queue = this.#queues.get(context);
-      if (queue !== undefined) {
-        queue.push({ ref, resolve, reject });
-        return;
-      }
-      this.#queues.set(context, [{ ref, resolve, reject }]);
-      queueMicrotask(() => void this.#flush(context));
-    });
-  }
-
-  async #flush(context: string): Promise<void> {
-    const batch = this.#queues.get(context) ?? [];
-    this.#queues.delete(context);
-    try {
-      const scope = { tenant: this.#call.principal.tenant, context };
-      const found = await this.#store.load(
-        scope,
-        batch.map((each) => each.ref),
-      );
-      batch.forEach((each, index) => void each.resolve(found[index]));
-    } catch (error) {
-      for (const each of batch) each.reject(error);
-    }
   }
 }

@@ -14,7 +14,6 @@ import { connectors } from "../connectors/contract.ts";
 import type { AgentCatalog } from "./agent-catalog.ts";
 import { toolOf } from "./agent-registry.ts";
 import { AGENT_RUN } from "./begin-run.ts";
-import { compacted, type ReadConversation } from "./compaction.ts";
 import {
   AgentBeyondOffer,
   AgentLimitReached,
@@ -26,10 +25,10 @@ import {
   toolDecision,
 } from "./contract.ts";
 import { delegationSignal } from "./delegation.ts";
-import { isShownAsWritten } from "./guardrail.ts";
+import type { KeptConversations } from "./kept-conversations.ts";
+import { modelActivity } from "./model-activity.ts";
 import type { ModelClient } from "./model-client.ts";
-import { askModel, modelStep, withCall } from "./model-step.ts";
-import { ownCalls } from "./own-calls.ts";
+import { modelStep } from "./model-step.ts";
 import type { RunFeed } from "./run-feed.ts";
 
 /** What a run's execution is begun with. */
@@ -40,8 +39,13 @@ export const runArguments = z.strictObject({
   parallelTools: z.int(),
   connections: connectionsOfRun,
   streamed: z.boolean().optional(),
+  /** Its conversation, where it has begun that. */
+  begun: z.string().optional(),
 });
 type RunArguments = z.infer<typeof runArguments>;
+
+// The second is absent in what was recorded before there was such a thing.
+const recordedStep = z.object({ decisions: z.array(toolDecision), resultsLater: z.boolean().optional() });
 
 const verdict = z.object({
   status: z.enum(["approved", "edited", "rejected", "expired"]),
@@ -57,19 +61,27 @@ const toolArguments = z.strictObject({
   connections: connectionsOfRun,
 });
 
-const modelArguments = z.object({
-  runId: z.templateLiteral(["run_", z.string()]),
-  streamed: z.boolean().optional(),
-});
-
 /**
- * The execution that every run is: ask the model, do what it asks for as far as it may, ask again.
+ * The execution that every run is, in each version in which one may still be under way: ask the model, do what it asks for as far as it may, ask again.
  *
  * @param model asks the host's models
  * @param feed where answers are shown while they are written
+ * @param conversations what runs of this process have said so far
  */
-export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, feed: RunFeed): ExecutionDefinition {
-  return {
+export function agentRunDefinitions(
+  catalog: AgentCatalog,
+  model: ModelClient,
+  feed: RunFeed,
+  conversations: KeptConversations,
+): readonly ExecutionDefinition[] {
+  const tool = {
+    retry: { attempts: 4 },
+    timeoutMs: 300_000,
+    run: (args: z.infer<typeof toolArguments>, ctx: ActivityContext) => runTool(catalog, args, ctx),
+  };
+  const carried = (together: boolean) => async (ctx: ExecutionContext, given: Json) =>
+    (await loop(ctx, runArguments.parse(given), together)) as Json;
+  const newest: ExecutionDefinition = {
     ...AGENT_RUN,
     ended: "ended",
     activities: {
@@ -79,31 +91,8 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
         retry: { attempts: 4, firstWaitMs: 5_000, factor: 4, longestWaitMs: 300_000 },
         timeoutMs: 600_000,
         system: true,
-        run: async (args: Json, ctx: ActivityContext) => {
-          const { runId, streamed = false } = modelArguments.parse(args);
-          const { agent, version, answer, shownTo, ...read } = await ownCalls(ctx).transcript({ runId });
-          const found: ReadConversation = { ...read, messages: read.messages as unknown as readonly ModelMessage[] };
-          const definition = await catalog.at(ctx, agent, version);
-          // What came before is durable by now.
-          feed.changed(ctx.tenant, shownTo);
-          const shown =
-            (streamed || feed.isFollowed(ctx.tenant, shownTo)) && isShownAsWritten(definition)
-              ? feed.show(ctx.tenant, shownTo, { ...answer, attempt: ctx.now })
-              : undefined;
-          try {
-            const { older } = found;
-            if (older === undefined) return await askModel(model, definition, found, ctx.signal, shown?.delta);
-            const {
-              read: shorter,
-              summary,
-              call,
-            } = await compacted(model, definition, { ...found, older }, ctx.signal);
-            const step = { ...(await askModel(model, definition, shorter, ctx.signal, shown?.delta)), summary };
-            return call === undefined ? step : withCall(step, call);
-          } finally {
-            shown?.end();
-          }
-        },
+        changesNothing: true,
+        run: modelActivity(catalog, model, feed, conversations),
       },
       "record-step": { operation: "agents.recordStep", system: true },
       "record-results": { operation: "agents.recordResults", system: true },
@@ -114,29 +103,55 @@ export function agentRunDefinition(catalog: AgentCatalog, model: ModelClient, fe
         retry: { neverOn: [AgentLimitReached.code, DelegationTooDeep.code] },
       },
       "hand-over": { operation: "agents.recordResults" },
-      tool: {
-        retry: { attempts: 4 },
-        timeoutMs: 300_000,
-        run: (args: z.infer<typeof toolArguments>, ctx: ActivityContext) => runTool(catalog, args, ctx),
-      },
+      tool,
+      read: { ...tool, repeatable: true },
     },
-    run: async (ctx, given) => (await loop(ctx, runArguments.parse(given))) as Json,
+    run: carried(true),
   };
+  // Another process may go on with it, and know no newer version.
+  return [{ ...newest, version: 1, run: carried(false) }, newest];
 }
 
-async function loop(ctx: ExecutionContext, run: RunArguments) {
+/** In characters of JSON. What is larger is written down by itself, and read from there: an activity is given so much and no more. */
+const isSmall = (...told: readonly unknown[]) => JSON.stringify(told).length <= 65_536;
+/** Whoever pauses an agent or sets a budget while its tools take longer than this is heard before the next step. */
+const LONGEST_UNASKED_MS = 1_000;
+
+/** @param together whether what came about is written down with what follows, where it can be */
+async function loop(ctx: ExecutionContext, run: RunArguments, together: boolean) {
   const { runId, streamed } = run;
+  let said: readonly ModelMessage[] | undefined;
+  let unrecorded: readonly ToolResultPart[] | undefined;
   for (let step = 1; ; step += 1) {
-    const asked = { runId, step, ...(streamed === undefined ? {} : { streamed }) };
-    const { text, output, misfits, ...answered } = modelStep.parse(await ctx.activity("model", asked));
-    const recorded = await ctx.activity("record-step", { runId, step, ...answered } as unknown as Json);
-    const decisions = z.array(toolDecision).parse((recorded as { readonly decisions: Json }).decisions);
+    const asked = { runId, step, said, results: unrecorded, streamed, begun: step === 1 ? run.begun : undefined };
+    const given = await ctx.activity("model", asked as unknown as Json).catch(async (error: unknown) => {
+      const results = unrecorded as unknown as Json;
+      if (unrecorded !== undefined && !(error instanceof ExecutionCanceled))
+        await ctx.activity("record-results", { runId, step: step - 1, results });
+      throw error;
+    });
+    const { text, output, misfits, ...answered } = modelStep.parse(given);
+    const end = { text, ...(output === undefined ? {} : { output }) };
+    const isLast = together && misfits === undefined && !answered.content.some(isCall);
+    if (isLast && isSmall(answered)) return { ...end, last: { step, ...answered, results: unrecorded } };
+    const answer = { runId, step, ...answered, results: unrecorded, together } as unknown as Json;
+    const { decisions, resultsLater } = recordedStep.parse(await ctx.activity("record-step", answer));
+    const decidedAt = ctx.now();
     if (misfits !== undefined) throw new ModelOutputInvalid({ model: answered.model, issues: misfits });
-    if (decisions.length === 0) return { text, ...(output === undefined ? {} : { output }) };
+    if (decisions.length === 0) return end;
     const calls = new Map(answered.content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
     const results = await inParallel(run.parallelTools, decisions, (decision) =>
       resolve(ctx, run, step, decision, calls.get(decision.callId)!),
     );
+    const small = isSmall(answered.content, results);
+    const told: readonly ModelMessage[] = [
+      { role: "assistant", content: answered.content },
+      { role: "tool", content: [...results] },
+    ];
+    // Who has waited reads what others have said meanwhile.
+    said = small && !decisions.some(hasWaited) ? told : undefined;
+    unrecorded = small && resultsLater && ctx.now() - decidedAt <= LONGEST_UNASKED_MS ? results : undefined;
+    if (unrecorded !== undefined) continue;
     const handoff = handoffOf(decisions, results);
     const next = await ctx.activity(handoff === undefined ? "record-results" : "hand-over", {
       ...{ runId, step, results },
@@ -145,6 +160,7 @@ async function loop(ctx: ExecutionContext, run: RunArguments) {
     const { stop, handedTo } = next as { readonly stop?: string; readonly handedTo?: string };
     if (stop !== undefined) throw new AgentLimitReached({ runId, limit: stop });
     if (handedTo !== undefined) return answerOf(handedTo, await endOf(ctx, handedTo));
+    if (handoff !== undefined) said = undefined;
   }
 }
 
@@ -175,6 +191,10 @@ export async function endOf(ctx: ExecutionContext, runId: string): Promise<Deleg
 export function answerOf(runId: string, { status, text = "", output, error }: DelegationEnd) {
   if (status !== "completed") throw new HandoffFailed({ runId, ...(error ?? { code: status, message: "" }) });
   return { text, ...(output === undefined ? {} : { output }) };
+}
+
+function hasWaited(decision: ToolDecision): boolean {
+  return decision.type === "approval" || (decision.type === "run" && decision.delegate !== undefined);
 }
 
 /** The call that hands the conversation over: of several the first one that was not refused. */
@@ -225,7 +245,8 @@ async function resolve(
         : result("error", error ?? { code: status, message: "" });
     }
     const { agent, version, connections } = run;
-    const value = await ctx.activity("tool", { agent, version, connections, name: call.name, arguments: args } as Json);
+    const asked = { agent, version, connections, name: call.name, arguments: args };
+    const value = await ctx.activity(decision.repeatable === true ? "read" : "tool", asked as Json);
     return result("ok", value ?? null);
   } catch (error) {
     if (error instanceof ExecutionCanceled || !(error instanceof ArmatureError)) throw error;

@@ -40,8 +40,8 @@ type Event =
   | Failed
   | EventOf<typeof AgentRunCanceled>;
 
-/** Where a message of a run stands in the conversation: a run's messages stand together, however long it waits. */
-export function placeOf({ state: { order } }: AgentRun, number: number): string {
+/** Where a message of a run stands in the conversation, from where the run does: a run's messages stand together, however long it waits. */
+export function placeOf(order: string, number: number): string {
   return `${order} ${String(number).padStart(6, "0")}`;
 }
 
@@ -83,7 +83,7 @@ export class AgentRun extends AggregateRoot<AgentRunState, Event> {
     const before = parent?.state;
     const lineage = before === undefined ? [] : [...before.lineage, { runId: parent!.id, agent: before.agent }];
     // Behind all that its parent has said there, whatever else is said in between.
-    const order = handoff ? placeOf(parent!, before!.messages) : `${at} ${id}`;
+    const order = handoff ? placeOf(before!.order, before!.messages) : `${at} ${id}`;
     run.raise(
       AgentRunStarted,
       { runId: id, ...data, parent: parent?.id as `run_${string}` | undefined, at },

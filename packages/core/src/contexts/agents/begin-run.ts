@@ -7,11 +7,12 @@ import type { AgentRunState } from "./agent-run-state.ts";
 import { reserve, type Wanted } from "./budgets.ts";
 import type { Agents, RunInput } from "./contract.ts";
 import { Conversation, Message, type MessageState } from "./conversation.ts";
+import type { KeptConversations } from "./kept-conversations.ts";
 import { estimateInputTokens } from "./model-size.ts";
 import { requestOf, transcriptOf } from "./transcript.ts";
 
-/** The execution that every run is. */
-export const AGENT_RUN = { name: "agent-run", version: 1 } as const;
+/** The execution that every run is. Runs of version 1 have each result written down by itself. */
+export const AGENT_RUN = { name: "agent-run", version: 2 } as const;
 
 /** The execution that a run of an agent is that runs elsewhere. */
 export const REMOTE_RUN = { name: "remote-agent-run", version: 1 } as const;
@@ -48,6 +49,7 @@ export async function beginRun(
   ctx: Ctx,
   given: Beginning,
   wanted: (agent: AgentDefinition, inputTokens: number) => Wanted,
+  conversations: KeptConversations,
 ): Promise<
   { readonly run: AgentRun; readonly stop?: undefined } | { readonly run?: undefined; readonly stop: string }
 > {
@@ -85,8 +87,14 @@ export async function beginRun(
   if (candidates === undefined) {
     const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
     const streamed = given.streamed === true ? { streamed: true } : {};
+    const begun = agent.remote === undefined && given.conversation === undefined ? { begun: conversation.id } : {};
+    if (agent.remote === undefined && given.conversation === undefined)
+      conversations.keep(ctx.tenant, runId, 0, {
+        ...{ agent: id, version, messages: request.messages.slice(1), tools: [], begun: conversation.id },
+        ...{ order: run.state.order, said: 1, shownTo: run.sharedWith },
+      });
     const execution = agent.remote === undefined ? AGENT_RUN : REMOTE_RUN;
-    ctx.executions.start(execution, runId, { ...args, ...streamed }, { agent: id, onBehalfOf });
+    ctx.executions.start(execution, runId, { ...args, ...begun, ...streamed }, { agent: id, onBehalfOf });
   } else {
     const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
     ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id, onBehalfOf });

@@ -5,11 +5,11 @@ import type { QueryContext } from "../../kernel/context.ts";
 import { ArmatureError } from "../../kernel/errors.ts";
 import type { EventOf } from "../../kernel/event.ts";
 import { ModelAborted } from "../../kernel/model-errors.ts";
-import type { ModelMessage } from "../../kernel/model-messages.ts";
+import type { ModelMessage, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
-import { AgentRun } from "./agent-run.ts";
+import { AgentRun, placeOf } from "./agent-run.ts";
 import { type Agents, ConversationSummarized, type conversationSummary } from "./contract.ts";
-import { Message } from "./conversation.ts";
+import { Message, type MessageState } from "./conversation.ts";
 import { guarded } from "./guardrail.ts";
 import type { ModelCall, ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
@@ -63,8 +63,23 @@ export interface ReadConversation {
   readonly older?: { readonly count: number; readonly through: string } | undefined;
 }
 
-/** The conversation as the run's model reads it: the newest summary that ends before or within the run, and the rest. */
-export async function readConversation(ctx: Reads, run: AgentRun, agent: AgentDefinition): Promise<ReadConversation> {
+/** Whether an agent's model reads all of them, and nothing is summarised. */
+export function fitsContext(agent: AgentDefinition, messages: readonly ModelMessage[]): boolean {
+  const { contextTokens } = agent.limits;
+  return contextTokens === undefined || estimateInputTokens(requestOf(agent, messages)) <= contextTokens;
+}
+
+/**
+ * The conversation as the run's model reads it: the newest summary that ends before or within the run, and the rest.
+ *
+ * @param results of the run's last calls, where they are not written down yet
+ */
+async function readConversation(
+  ctx: Reads,
+  run: AgentRun,
+  agent: AgentDefinition,
+  results?: readonly ToolResultPart[],
+): Promise<ReadConversation> {
   const { conversationId, order, lineage } = run.state;
   const { items } = await ctx.find(ConversationSummary, {
     where: { conversationId },
@@ -76,25 +91,50 @@ export async function readConversation(ctx: Reads, run: AgentRun, agent: AgentDe
   });
   const summary = items[0]?.state;
   const after = summary?.through ?? "";
-  const stored: Message["state"][] = [];
+  const stored: Pick<MessageState, "runId" | "role" | "content" | "order">[] = [];
   for await (const message of ctx.findAll(Message, {
     where: { conversationId },
     orderBy: "order",
     range: { field: "order", gte: after },
   }))
     if (message.state.order > after) stored.push(message.state);
+  if (results !== undefined) {
+    const said = {
+      runId: run.id,
+      role: "tool" as const,
+      content: [...results],
+      order: placeOf(order, run.state.messages),
+    };
+    stored.splice(stored.findLastIndex((each) => each.order < said.order) + 1, 0, said);
+  }
   const read = readable(stored, run.id);
   const first = summary === undefined ? [] : [summaryMessage(summary.text)];
   const messages = [...first, ...read.map(toMessage)];
   const whole: ReadConversation = { messages, tools: summary?.tools ?? [] };
-  const { contextTokens } = agent.limits;
-  if (contextTokens === undefined || estimateInputTokens(requestOf(agent, messages)) <= contextTokens) return whole;
+  if (fitsContext(agent, messages)) return whole;
+  const contextTokens = agent.limits.contextTokens!;
   const own = new Set([run.id, ...lineage.map(({ runId }) => runId)]);
   // What stands behind the run's own messages was said later: it says more before that.
   const upToNow = read.filter((each) => each.order < `${order}!`);
   const cut = Math.min(keptFrom(upToNow.map(toMessage), contextTokens / 2), await firstOfOthers(ctx, read, own));
   // One message alone is hardly shorter as a summary.
   return cut < 2 ? whole : { ...whole, older: { count: first.length + cut, through: read[cut - 1]!.order } };
+}
+
+/** The same, and what else there is to know for the call. */
+export async function transcriptFor(
+  ctx: Reads,
+  run: AgentRun,
+  agent: AgentDefinition,
+  results?: readonly ToolResultPart[],
+) {
+  const { agentVersion: version, connections, order, messages } = run.state;
+  const read = await readConversation(ctx, run, agent, results);
+  return {
+    ...{ agent: agent.id, version, connections, messages: read.messages as never },
+    ...{ tools: [...read.tools], older: read.older, order, said: messages + (results === undefined ? 0 : 1) },
+    shownTo: [...run.sharedWith],
+  };
 }
 
 /** From where on messages are kept: about so many tokens, the last round in any case, and no result without its call. */

@@ -13,34 +13,38 @@ import { connectors } from "../connectors/contract.ts";
 import { Agent } from "./agent.ts";
 import { AgentCatalog } from "./agent-catalog.ts";
 import { type AgentDefinition, needsApproval } from "./agent-definition.ts";
-import { agentRunDefinition } from "./agent-loop.ts";
+import { agentRunDefinitions } from "./agent-loop.ts";
 import { toolOf } from "./agent-registry.ts";
 import { agentRoutingDefinition, asRouter } from "./agent-router.ts";
-import { AgentRun, placeOf } from "./agent-run.ts";
+import { AgentRun } from "./agent-run.ts";
 import { delegatedTask } from "./agent-tool.ts";
 import { beginRun, type Ctx, servedBy } from "./begin-run.ts";
 import { type Amount, Budget, NOTHING } from "./budget.ts";
 import { budgetsOf, reserve, settle, used, type Wanted } from "./budgets.ts";
-import { ConversationSummary, readConversation } from "./compaction.ts";
+import { ConversationSummary, transcriptFor } from "./compaction.ts";
 import {
   AgentLimitReached,
   AgentRunRequestedOtherwise,
   agents,
   NobodyToActFor,
+  runResult,
   type ToolDecision,
 } from "./contract.ts";
-import { Conversation, Message, messageIdOf } from "./conversation.ts";
+import { Conversation, Message } from "./conversation.ts";
 import { Delegation } from "./delegation.ts";
 import { followRun } from "./follow-run.ts";
+import { KeptConversations } from "./kept-conversations.ts";
 import type { ModelClient } from "./model-client.ts";
 import { estimateInputTokens } from "./model-size.ts";
 import { AgentVersion, type TenantAgents } from "./own-agent.ts";
 import { agentHandlers } from "./own-agent-handlers.ts";
+import { recordAnswer, toolsRun } from "./record-answer.ts";
 import type { RemoteClient } from "./remote-client.ts";
 import { remoteDefinitions } from "./remote-loop.ts";
 import { endRemote, remoteHandlers } from "./remote-runs.ts";
 import type { RunFeed } from "./run-feed.ts";
-import { delegateOf } from "./tool.ts";
+import { mannerOf } from "./tool.ts";
+
 import { messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
@@ -66,6 +70,7 @@ const SUBJECT = "agents.run";
 /** The context of agents: who they are, what they do for whom, and what they may use up. */
 export function agentsContext({ definitions, router, tenantAgents, model, feed, priceOf, remote }: AgentsOptions) {
   const catalog = new AgentCatalog(definitions, router, tenantAgents);
+  const conversations = new KeptConversations();
   const wanted = (agent: AgentDefinition, inputTokens: number): Wanted => {
     const { outputTokens, contextTokens } = agent.limits;
     const nanos = priceOf(agent.models, { inputTokens, maxOutputTokens: outputTokens });
@@ -83,13 +88,18 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
     const definition = await catalog.find(ctx, agent, agentVersion);
     return reserve(ctx, run.agents, run.id as `run_${string}`, wanted(definition, inputTokens));
   };
-  const delegation = new Delegation(catalog, wanted);
+  /** Whether nothing bounds the next step: it may be taken without being asked for. */
+  const goesOnFreely = async (ctx: Ctx, run: AgentRun): Promise<boolean> => {
+    const [status, budgets] = await Promise.all([catalog.status(ctx, run.state.agent), budgetsOf(ctx, run.agents)]);
+    return run.limitReached === undefined && status === "active" && budgets.length === 0;
+  };
+  const delegation = new Delegation(catalog, wanted, conversations);
 
   return defineContext(agents, {
     dependsOn: [atomic(approvals), connectors],
     aggregates: [Agent, AgentVersion, AgentRun, Budget, Conversation, ConversationSummary, Message],
     executions: [
-      ...(catalog.isEmpty ? [] : [agentRunDefinition(catalog, model, feed)]),
+      ...(catalog.isEmpty ? [] : agentRunDefinitions(catalog, model, feed, conversations)),
       ...remoteDefinitions(catalog.host, remote),
       ...(router === undefined ? [] : [agentRoutingDefinition(catalog, model)]),
     ],
@@ -99,7 +109,12 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         // Of what was asked for: which agent that means may be another one by now.
         const inputHash = callHash("agents.run", { ...asked, input, conversationId, connections, party } as JsonObject);
         const id = (runId ?? ctx.newId("run")) as `run_${string}`;
-        const known = runId === undefined ? undefined : await ctx.tryLoad(AgentRun, id);
+        const [known] = await Promise.all([
+          runId === undefined ? undefined : ctx.tryLoad(AgentRun, id),
+          // Needed soon, and all of it is one question to the store.
+          asked.agent === undefined ? undefined : ctx.tryLoad(Agent, asked.agent),
+          asked.agent === undefined ? undefined : budgetsOf(ctx, [asked.agent]),
+        ]);
         if (known !== undefined) {
           if (known.state.inputHash !== inputHash) throw new AgentRunRequestedOtherwise({ runId: id });
           return { runId: id, conversationId: known.state.conversationId as `cnv_${string}`, agent: known.state.agent };
@@ -114,7 +129,12 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         if (onBehalfOf === undefined) throw new NobodyToActFor({ agent: agent.id });
         Agent.mustBeActive(agent.id, await ctx.tryLoad(Agent, agent.id));
         const begun = { runId: id, agent, onBehalfOf, inputHash, input, conversation, connections, streamed };
-        const { run, stop } = await beginRun(ctx, { ...begun, ...(routes ? { candidates } : {}) }, wanted);
+        const { run, stop } = await beginRun(
+          ctx,
+          { ...begun, ...(routes ? { candidates } : {}) },
+          wanted,
+          conversations,
+        );
         if (stop !== undefined) throw new AgentLimitReached({ runId: id, limit: stop });
         return { runId: id, conversationId: run.state.conversationId as `cnv_${string}`, agent: agent.id };
       },
@@ -147,29 +167,16 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         if (found === undefined) return { limits: {}, spent: NOTHING, reserved: NOTHING };
         return { limits: found.state.limits, spent: found.state.spent, reserved: found.reservedBy(() => true) };
       },
-      transcript: async ({ runId }, ctx) => {
+      transcript: async ({ runId, results }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        const { agent, agentVersion, connections, messages } = run.state;
-        const read = await readConversation(ctx, run, await catalog.find(ctx, agent, agentVersion));
-        return {
-          ...{ agent, version: agentVersion, connections },
-          ...{ messages: read.messages as never, tools: [...read.tools], older: read.older },
-          answer: { messageId: messageIdOf(runId, messages), order: placeOf(run, messages) },
-          shownTo: [...run.sharedWith],
-        };
+        return transcriptFor(ctx, run, await catalog.find(ctx, run.state.agent, run.state.agentVersion), results);
       },
       ...remoteHandlers(catalog.host, remote),
-      recordStep: async ({ runId, step, content, usage, model: asked, nanos, currency, offered, summary }, ctx) => {
+      recordStep: async ({ runId, together = false, ...answer }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
         const agent = await catalog.find(ctx, run.state.agent, run.state.agentVersion);
-        const calls = content.flatMap((part) =>
-          part.type === "tool-call" || part.type === "invalid-tool-call" ? [part] : [],
-        );
-        ctx.add(Message.of(run, run.state.messages, "assistant", content, ctx.now));
-        const asks = calls.map(({ id, name }) => ({ id, name }));
-        const summarised = summary?.byModel === true;
-        await used(ctx, run, { step, model: asked, usage, nanos, currency, calls: asks, summarised });
-        if (summary !== undefined) ctx.add(ConversationSummary.of(run, step, summary, ctx.now));
+        const { step, offered } = answer;
+        const calls = await recordAnswer(ctx, run, answer);
         const decisions: ToolDecision[] = [];
         let handsOver = false;
         for (const call of calls) {
@@ -181,7 +188,8 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
           } else if (handsOver && tool.delegate?.handoff === true) {
             const reason = "The conversation is handed over by another call already.";
             decisions.push({ type: "refused", callId: call.id, reason });
-          } else if (!needsApproval(agent, tool)) decisions.push({ type: "run", callId: call.id, ...delegateOf(tool) });
+          } else if (!needsApproval(agent, tool))
+            decisions.push({ type: "run", callId: call.id, ...mannerOf(tool, together) });
           else {
             const approvalId = approvalIdOf(runId, step, call.id);
             await ctx.use(approvals).request({
@@ -194,7 +202,7 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
               permission: tool.permission,
               risk: tool.risk,
             });
-            decisions.push({ type: "approval", callId: call.id, approvalId, ...delegateOf(tool) });
+            decisions.push({ type: "approval", callId: call.id, approvalId, ...mannerOf(tool, together) });
           }
           handsOver ||= tool?.delegate?.handoff === true;
         }
@@ -203,7 +211,9 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
           run.suspend(waits, ctx.now);
           await delegation.suspended(ctx, run, waits);
         }
-        return { decisions };
+        const repeatable = decisions.every((each) => each.type === "refused" || each.repeatable === true);
+        const later = together && waits.length === 0 && repeatable;
+        return { decisions, resultsLater: later && (await goesOnFreely(ctx, run)) };
       },
       delegate: async ({ runId, arguments: args, ...call }, ctx) => {
         const { task } = parse(delegatedTask, args, `The arguments for "${call.agent}"`);
@@ -230,12 +240,7 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
               }
             : result,
         );
-        ctx.add(Message.of(run, run.state.messages, "tool", results, ctx.now));
-        run.toolsRun(
-          step,
-          results.map(({ name, outcome }) => ({ name, outcome })),
-          ctx.now,
-        );
+        toolsRun(run, step, results, ctx);
         await delegation.resumed(ctx, run);
         if (handed !== undefined && "runId" in handed) return { handedTo: handed.runId };
         const added = estimateInputTokens({ messages: [{ role: "tool", content: results }] });
@@ -247,6 +252,9 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
       },
       ended: async ({ executionId: runId, status, result, error }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
+        const { last } = runResult.parse(status === "completed" ? result : {});
+        if (last !== undefined) await recordAnswer(ctx, run, last);
+        conversations.drop(ctx.tenant, runId);
         const { openCalls, approvals: waiting } = run.state;
         const cause = { code: error?.code ?? "internal", message: error?.message ?? "" };
         if (openCalls.length > 0) {
@@ -260,8 +268,8 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         for (const approvalId of waiting) ctx.send(approvals, "expire", { approvalId: approvalId as `apr_${string}` });
         await settle(ctx, run.agents, runId, endRemote(ctx, run, { status, result, code: cause.code }));
         if (status === "completed") {
-          const { text, output } = result as { readonly text: string; readonly output?: Json };
-          run.complete({ text, output: output as never }, ctx.now);
+          const { text = "", output } = runResult.parse(result);
+          run.complete({ text, output }, ctx.now);
         } else if (status === "failed") run.fail(cause, ctx.now);
         else run.cancel(ctx.now);
         await delegation.ended(ctx, run, cause);

@@ -445,10 +445,11 @@ export const conversationSummary = z.strictObject({
 const turnContent = z.array(assistantPart);
 /** Another agent, which works on a tool call or takes the conversation over. */
 export const delegate = z.strictObject({ agent: z.string(), handoff: z.boolean() });
+const manner = { delegate: delegate.optional(), repeatable: z.boolean().optional() };
 /** What is to become of a tool call. */
 export const toolDecision = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("run"), callId: z.string(), delegate: delegate.optional() }),
-  z.strictObject({ type: z.literal("approval"), callId: z.string(), approvalId, delegate: delegate.optional() }),
+  z.strictObject({ type: z.literal("run"), callId: z.string(), ...manner }),
+  z.strictObject({ type: z.literal("approval"), callId: z.string(), approvalId, ...manner }),
   z.strictObject({ type: z.literal("refused"), callId: z.string(), reason: z.string() }),
 ]);
 export type ToolDecision = z.infer<typeof toolDecision>;
@@ -458,6 +459,29 @@ export const routed = z.object({
   handedTo: runId.optional(),
   stop: z.string().optional(),
   refused: cause.optional(),
+});
+
+/** What a model has answered in a step. */
+export const stepAnswer = z.strictObject({
+  step: z.int(),
+  content: sensitive(turnContent),
+  usage: modelUsage,
+  model: z.string(),
+  nanos: z.int().optional(),
+  currency: z.string().optional(),
+  /** Names of the tools that it could call. */
+  offered: z.array(z.string()),
+  summary: sensitive(conversationSummary).optional(),
+  /** What the tools of the step before came to, where that is not written down yet. */
+  results: sensitive(z.array(toolResultPart)).optional(),
+});
+
+/** What a run comes to, as its execution tells at its end. */
+export const runResult = z.object({
+  text: z.string().optional(),
+  output: json.optional(),
+  /** The last answer, where it is not written down yet. */
+  last: stepAnswer.optional(),
 });
 
 const contract = defineContract(
@@ -613,18 +637,13 @@ const contract = defineContract(
       summary: "Shows a budget, what was used of it, and what runs keep for their next step.",
     }),
     recordStep: command({
-      input: z.strictObject({
+      input: stepAnswer.extend({
         runId,
-        step: z.int(),
-        content: sensitive(turnContent),
-        usage: modelUsage,
-        model: z.string(),
-        nanos: z.int().optional(),
-        currency: z.string().optional(),
-        offered: z.array(z.string()),
-        summary: sensitive(conversationSummary).optional(),
+        /** Whether what its tools come to may be written down with the next step. */
+        together: z.boolean().optional(),
       }),
-      output: z.object({ decisions: z.array(toolDecision) }),
+      /** What tools come to may be written down with the next step, where nothing is asked in between. */
+      output: z.object({ decisions: z.array(toolDecision), resultsLater: z.boolean() }),
       permission: "internal",
       summary: "Writes down what a model has answered, and decides on the tools that it asks for.",
     }),
@@ -719,7 +738,11 @@ const contract = defineContract(
       summary: "What a tenant's agent is, for who works on one of its runs.",
     }),
     transcript: query({
-      input: z.strictObject({ runId }),
+      input: z.strictObject({
+        runId,
+        /** What tools came to, where that is not written down yet. */
+        results: sensitive(z.array(toolResultPart)).optional(),
+      }),
       output: z.object({
         agent: z.string(),
         version: z.int(),
@@ -727,8 +750,10 @@ const contract = defineContract(
         connections: connectionsOfRun,
         tools: z.array(z.string()),
         older: z.object({ count: z.int(), through: z.string() }).optional(),
-        /** What the answer will be, and the runs whose followers see it. */
-        answer: z.object({ messageId: z.string(), order: z.string() }),
+        /** Where the run's messages stand in the conversation, and how many there are. */
+        order: z.string(),
+        said: z.int(),
+        /** Runs whose followers see the answer. */
         shownTo: z.array(z.string()),
       }),
       permission: "internal",

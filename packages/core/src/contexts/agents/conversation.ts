@@ -85,7 +85,7 @@ export class Message extends AggregateRoot<MessageState, MessageEvent> {
         role,
         at,
       },
-      { content, order: placeOf(run, number) },
+      { content, order: placeOf(run.state.order, number) },
     );
     return message;
   }

@@ -18,15 +18,22 @@ import {
   type routed,
 } from "./contract.ts";
 import { Conversation } from "./conversation.ts";
+import type { KeptConversations } from "./kept-conversations.ts";
 
 /** How runs have other runs work for them: begun once, waited for by signal, ended with them. */
 export class Delegation {
   readonly #catalog: AgentCatalog;
   readonly #wanted: (agent: AgentDefinition, inputTokens: number) => Wanted;
+  readonly #conversations: KeptConversations;
 
-  constructor(catalog: AgentCatalog, wanted: (agent: AgentDefinition, inputTokens: number) => Wanted) {
+  constructor(
+    catalog: AgentCatalog,
+    wanted: (agent: AgentDefinition, inputTokens: number) => Wanted,
+    conversations: KeptConversations,
+  ) {
     this.#catalog = catalog;
     this.#wanted = wanted;
+    this.#conversations = conversations;
   }
 
   /**
@@ -148,6 +155,7 @@ export class Delegation {
       ctx,
       { ...given, agent: await this.#catalog.find(ctx, given.agent), parent, onBehalfOf, connections },
       this.#wanted,
+      this.#conversations,
     );
   }
 }

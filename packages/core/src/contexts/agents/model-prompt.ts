@@ -165,5 +165,7 @@ export function nameOf({ provider, modelId }: Pick<LanguageModel, "provider" | "
 }
 
 function withoutAbsent(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+  const present: Record<string, unknown> = {};
+  for (const key of Object.keys(object)) if (object[key] !== undefined) present[key] = object[key];
+  return present;
 }

@@ -26,6 +26,8 @@ export interface Tool {
   readonly toResult: (output: unknown) => unknown;
   /** The provider whose connection of the tenant it needs. */
   readonly provider?: string | undefined;
+  /** Whether nobody notices when it runs twice. */
+  readonly repeatable?: boolean | undefined;
   /** The agent that works on it, in a run of its own. */
   readonly delegate?: { readonly agent: string; readonly handoff: boolean } | undefined;
 }
@@ -55,6 +57,7 @@ export function operationTool<C extends Contract>(
     permission: operation.permission,
     contract,
     operation: name,
+    repeatable: operation.kind === "query",
     toInput: (args) => args,
     toResult: (output) => output ?? null,
   });
@@ -109,7 +112,14 @@ export function checked(tool: Tool): Tool {
   return Object.freeze(tool);
 }
 
-/** Whom a call of the tool is delegated to, as a decision has it. */
-export function delegateOf({ delegate }: Tool): { readonly delegate?: NonNullable<Tool["delegate"]> } {
-  return delegate === undefined ? {} : { delegate };
+/**
+ * How a call of the tool is run, as a decision has it.
+ *
+ * @param together whether what it comes to may be written down with what follows
+ */
+export function mannerOf({ delegate, repeatable }: Tool, together: boolean) {
+  return {
+    ...(delegate === undefined ? {} : { delegate }),
+    ...(together && repeatable === true ? { repeatable } : {}),
+  };
 }

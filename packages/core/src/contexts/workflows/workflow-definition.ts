@@ -12,6 +12,11 @@ export interface ActivityOptions {
   readonly timeoutMs?: number;
   /** An attempt is given up when it has not said for this long that it is at work. Default: never. */
   readonly heartbeatTimeoutMs?: number;
+  /**
+   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Its result is
+   * then written with what follows, in place of before. Default: false.
+   */
+  readonly repeatable?: boolean;
 }
 
 /** An activity of a workflow, with the types of its arguments and its result. Made by `activity` and `operationActivity`. */

@@ -1,9 +1,10 @@
-import { AWAKE, type Clock, toInstant } from "../../kernel/clock.ts";
+import { type Clock, toInstant } from "../../kernel/clock.ts";
 import type { CallOptions, Client, Contract } from "../../kernel/contract.ts";
 import { type Activity, type ActivityContext, ActivityTimedOut } from "../../kernel/execution.ts";
 import type { ActivityAttempt } from "../../kernel/execution-engine.ts";
 import type { Logger } from "../../kernel/ports.ts";
 import type { Json } from "../../kernel/schema.ts";
+import type { Deadline, Deadlines } from "../deadlines.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
@@ -21,6 +22,7 @@ export function idempotencyKeyOf(context: string, { execution, position }: Activ
 interface Surroundings {
   readonly context: string;
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
   readonly logger: Logger;
   /** Operations as the execution's principal calls them. */
   client(contract: Contract, options: (name: string) => CallOptions): Record<string, unknown>;
@@ -36,7 +38,7 @@ export async function runActivity(
   activity: Activity,
   surroundings: Surroundings,
 ): Promise<Json | undefined> {
-  const { clock } = surroundings;
+  const { clock, deadlines } = surroundings;
   const { name, signal } = attempt;
   const timeoutMs = timeoutOf(activity);
   const { heartbeatTimeoutMs } = activity;
@@ -44,43 +46,38 @@ export async function runActivity(
   const giveUp = () => abort.abort(signal.reason);
   if (signal.aborted) giveUp();
   else signal.addEventListener("abort", giveUp, { once: true });
-  const over = new AbortController();
-  let beat = () => {};
-  const tooLong = async (ms: number): Promise<never> => {
-    await clock.sleep(ms, over.signal);
-    const error = new ActivityTimedOut({ activity: name, ms });
-    abort.abort(error);
-    throw error;
-  };
-  const silent = async (ms: number): Promise<never> => {
-    for (;;) {
-      const heard = new AbortController();
-      beat = () => heard.abort(AWAKE);
-      try {
-        await clock.sleep(ms, AbortSignal.any([heard.signal, over.signal]));
-      } catch (reason) {
-        if (over.signal.aborted) throw reason;
-        continue;
-      }
-      const error = new ActivityTimedOut({ activity: name, ms });
-      abort.abort(error);
-      throw error;
-    }
-  };
-  const heard = async (progress?: Json) => {
-    beat();
-    await attempt.heartbeat(progress);
-  };
-  const ctx = contextOf(attempt, surroundings, abort.signal, heard);
-  const limits = [tooLong(timeoutMs), ...(heartbeatTimeoutMs === undefined ? [] : [silent(heartbeatTimeoutMs)])];
-  for (const limit of limits) limit.catch(() => undefined);
+  const limits = new Set<Deadline>();
   try {
-    const work = Promise.resolve().then(() => activity.run!(attempt.args as never, ctx));
-    work.catch(() => undefined);
-    // One that is asked to give up is waited for all the same: it may have been done.
-    return (await Promise.race([work, ...limits])) as Json | undefined;
+    return await new Promise<Json | undefined>((resolve, reject) => {
+      const limit = (ms: number): Deadline => {
+        const pass = () => {
+          const error = new ActivityTimedOut({ activity: name, ms });
+          abort.abort(error);
+          reject(error);
+        };
+        const deadline = { at: clock.now() + ms, pass };
+        limits.add(deadline);
+        deadlines.watch(deadline);
+        return deadline;
+      };
+      limit(timeoutMs);
+      let silence = heartbeatTimeoutMs === undefined ? undefined : limit(heartbeatTimeoutMs);
+      const heard = async (progress?: Json) => {
+        if (silence !== undefined && limits.delete(silence)) {
+          deadlines.callOff(silence);
+          silence = limit(heartbeatTimeoutMs!);
+        }
+        await attempt.heartbeat(progress);
+      };
+      const ctx = contextOf(attempt, surroundings, abort.signal, heard);
+      // One that is asked to give up is waited for all the same: it may have been done.
+      Promise.resolve()
+        .then(() => activity.run!(attempt.args as never, ctx))
+        .then((value) => resolve(value as Json | undefined), reject);
+    });
   } finally {
-    over.abort(AWAKE);
+    for (const deadline of limits) deadlines.callOff(deadline);
+    limits.clear();
     signal.removeEventListener("abort", giveUp);
   }
 }

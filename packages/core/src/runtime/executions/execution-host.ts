@@ -8,6 +8,7 @@ import { asParty, type Principal } from "../../kernel/principal.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { CallRequest } from "../call.ts";
 import { clientOf } from "../client.ts";
+import { Deadlines } from "../deadlines.ts";
 import type { Calls } from "../handler-context.ts";
 import type { RuntimePorts } from "../runtime-ports.ts";
 import { idempotencyKeyOf, runActivity, timeoutOf } from "./activity-attempt.ts";
@@ -36,6 +37,7 @@ export function executionHost(
   calls: Pick<Calls, "call" | "stream">,
   isCommand: ((operation: string) => boolean) | undefined,
 ): JoinableHost {
+  const deadlines = new Deadlines(clock);
   const definitions = new Map(executions.map((definition) => [keyOf(definition.name, definition.version), definition]));
   const definitionOf = ({ definition, version }: CarriedExecution): ExecutionDefinition =>
     definitions.get(keyOf(definition, version))!;
@@ -55,7 +57,7 @@ export function executionHost(
       const base = requestOf(execution, activity.system === true);
       if (activity.operation === undefined) {
         const value = await runActivity(attempt, activity, {
-          ...{ context, clock, logger },
+          ...{ context, clock, deadlines, logger },
           client: (contract, options) => withOptions(clientOf(calls, contract, base), options),
         });
         return checked(name, activity, value);

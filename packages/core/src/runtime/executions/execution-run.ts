@@ -17,6 +17,7 @@ import type {
   Signal,
   TakenExecution,
 } from "../../kernel/executions.ts";
+import { jsonCopy } from "../../kernel/json-copy.ts";
 import type { Logger } from "../../kernel/ports.ts";
 import { canonicalJson, type Json } from "../../kernel/schema.ts";
 import { errorText } from "../error-text.ts";
@@ -39,6 +40,8 @@ export interface RunHost {
   signals(execution: TakenExecution): Promise<readonly Signal[]>;
   /** Whether it was written; not when the execution is held by another worker. */
   write(write: ExecutionWrite): Promise<boolean>;
+  /** An execution that was let go is due by now. */
+  due(): void;
   /** The same for the last of all writes. */
   end(execution: TakenExecution, write: ExecutionWrite, end: ExecutionEnd): Promise<boolean>;
 }
@@ -61,6 +64,8 @@ interface Happened {
 
 const MOST_TAKES = 20;
 const HEARTBEAT_WRITE_MS = 1_000;
+/** So many results of repeatable activities may wait for what is to be written next. */
+const MOST_UNWRITTEN = 32;
 
 /**
  * One execution while a worker holds it: repeats what the journal has, goes on from there, and lets go when there is
@@ -78,6 +83,8 @@ export class ExecutionRun {
   #signals: readonly Signal[];
   /** How many of them are known to have been looked for. */
   #signalCount: number;
+  /** How many there are, as far as anybody has told. */
+  #signalsTold = 0;
   #replayed = 0;
   #length: number;
   #unwritten: JournalEntry[] = [];
@@ -136,6 +143,8 @@ export class ExecutionRun {
   /** So many signals have come by now. */
   async signaled(count: number): Promise<void> {
     if (count <= this.#signalCount) return;
+    this.#signalsTold = Math.max(this.#signalsTold, count);
+    if (this.#over) return this.#host.due();
     const signals = await this.#host.signals(this.#taken);
     this.#signalCount = Math.max(this.#signalCount, count);
     if (signals.length <= this.#signals.length) return;
@@ -301,6 +310,7 @@ export class ExecutionRun {
     const seen = this.#signals.length;
     await this.#withPen(() => this.#write({ type: "wait", dueAt, seen }));
     this.#over = true;
+    if (this.#signalsTold > seen) this.#host.due();
     return true;
   }
 
@@ -340,9 +350,24 @@ export class ExecutionRun {
   }
 
   async #apart(going: Going): Promise<Happened> {
-    await this.#withPen(() => this.#write());
+    if (!this.#mayWriteLater(going)) await this.#withPen(() => this.#write());
     const value = await this.#host.attempt(this.#attemptOf(going), undefined);
     return { entry: this.#entryOf(going, { type: "value", value }), written: false };
+  }
+
+  /**
+   * Whether what has happened may get lost, and happen again: in another order, perhaps, and with other results. What is
+   * attempted on account of it must then be nothing that would be done under another key the next time.
+   */
+  #mayWriteLater({ asked: { kind, name } }: Going): boolean {
+    const { activities } = this.#definition;
+    const { repeatable, changesNothing = repeatable } = activities[name]!;
+    if (kind !== "activity" || changesNothing !== true || this.#unwritten.length > MOST_UNWRITTEN) return false;
+    if (canonicalJson(this.#counted()) !== this.#lastAttempts) return false;
+    return this.#unwritten.every(
+      (entry) =>
+        entry.kind === "activity" && entry.outcome.type === "value" && activities[entry.name]?.repeatable === true,
+    );
   }
 
   /** The result is written with what the activity changes, and so is what has happened before. Until then nothing else is. */
@@ -389,7 +414,8 @@ export class ExecutionRun {
     const { name, args, position } = asked;
     const heartbeat = (told: Json | undefined) => this.#heartbeat(position, told);
     const { signal } = abort;
-    return { execution: this.#taken, name, args, position, number: attempts, progress, signal, heartbeat };
+    const known = progress === undefined ? undefined : jsonCopy(progress);
+    return { execution: this.#taken, name, args, position, number: attempts, progress: known, signal, heartbeat };
   }
 
   #entryOf({ asked, attempts }: Going, outcome: JournalEntry["outcome"]): JournalEntry {
@@ -465,15 +491,20 @@ export class ExecutionRun {
 
   /** What is to be written of attempts; undefined when that has not changed. */
   #attempts(): Readonly<Record<string, ActivityAttempts>> | undefined {
+    const attempts = this.#counted();
+    const text = canonicalJson(attempts);
+    if (text === this.#lastAttempts) return undefined;
+    this.#lastAttempts = text;
+    return attempts;
+  }
+
+  #counted(): Readonly<Record<string, ActivityAttempts>> {
     const attempts: Record<string, ActivityAttempts> = {};
     for (const { asked, state, attempts: tried, nextAt, error, progress } of this.#going.values()) {
       const failed = state === "waiting" ? tried : tried - 1;
       if (failed > 0 || progress !== undefined)
         attempts[String(asked.position)] = { name: asked.name, attempts: failed, nextAt, error, progress };
     }
-    const text = canonicalJson(attempts);
-    if (text === this.#lastAttempts) return undefined;
-    this.#lastAttempts = text;
     return attempts;
   }
 

@@ -8,6 +8,7 @@ import {
   ExecutionDiverged,
 } from "../../kernel/execution.ts";
 import type { JournalEntry, JournalKind, NewExecution } from "../../kernel/executions.ts";
+import { jsonCopy } from "../../kernel/json-copy.ts";
 import { parse } from "../../kernel/parse.ts";
 import type { Json } from "../../kernel/schema.ts";
 import { storableJson } from "./storable-json.ts";
@@ -116,7 +117,9 @@ export class ExecutionScript {
     this.#now = entry.at;
     this.#asked.delete(entry.position);
     if (entry.outcome.type === "value") {
-      asked.resolve(entry.outcome.value);
+      const { value } = entry.outcome;
+      // What the definition does with it changes nothing in the journal.
+      asked.resolve(value === undefined ? undefined : jsonCopy(value));
       return;
     }
     const error = reviveError(entry.outcome.error, []);

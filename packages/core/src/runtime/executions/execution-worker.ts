@@ -194,11 +194,17 @@ export class ExecutionWorker implements ExecutionWork {
     const limit = Math.max(0, concurrency - this.#runs.size);
     const taken = await this.#ask(limit);
     for (const execution of taken.executions) this.#begin(execution);
-    for (const { tenant, id, signals } of taken.signaled)
-      void this.#runs
-        .get(`${tenant} ${id}`)
-        ?.signaled(signals)
+    for (const { tenant, id, signals } of taken.signaled) {
+      const run = this.#runs.get(`${tenant} ${id}`);
+      // It was let go since, and is due: or it is to be let go, and will be.
+      if (run === undefined) {
+        if (!this.#doubts.some(({ execution }) => execution.id === id && execution.tenant === tenant)) this.nudge();
+        continue;
+      }
+      void run
+        .signaled(signals)
         .catch((error: unknown) => this.#host.logger.warn("Signals could not be read", { error: errorText(error) }));
+    }
     // With all places taken, the next look is when one is free.
     if (limit === 0 || taken.executions.length < limit) return taken.nextAt ?? Number.POSITIVE_INFINITY;
     return this.#runs.size < concurrency ? clock.now() : Number.POSITIVE_INFINITY;
@@ -238,6 +244,7 @@ export class ExecutionWorker implements ExecutionWork {
       joins: (activity) => this.#host.joins?.(activity) === true,
       attempt: (attempt, join) => this.#host.attempt(attempt, join),
       signals: () => this.#executions.signals(scope, execution.id),
+      due: () => this.nudge(),
       write: async (write) => {
         const written = await this.#writer.write(write);
         if (written && write.next?.type === "wait") this.#noteDue(write.next.dueAt);

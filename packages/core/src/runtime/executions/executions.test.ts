@@ -13,6 +13,7 @@ import { fixedClock } from "../../testing/fixed-clock.ts";
 import { recordingLogger } from "../../testing/recording-logger.ts";
 import type { Armature } from "../armature.ts";
 import { createArmature } from "../create-armature.ts";
+import { ExecutionRun } from "./execution-run.ts";
 
 const Noted = defineEvent("note.written", { version: 1, data: z.strictObject({ text: z.string() }) });
 class Notes extends AggregateRoot<{ readonly texts: readonly string[] }, EventOf<typeof Noted>> {
@@ -97,6 +98,7 @@ const context = (executions: readonly ExecutionDefinition[]) =>
         if (text === "odd") throw new Odd({});
         if (text === "bug") throw new TypeError("a bug in the handler");
         const notes = (await ctx.tryLoad(Notes, "all")) ?? ctx.add(new Notes("all"));
+        if (text === "behind two" && notes.state.texts.length < 2) throw new Odd({});
         notes.write(text);
         return { count: notes.state.texts.length };
       },
@@ -142,7 +144,7 @@ afterEach(async () => {
 
 async function started(
   definitions: readonly ExecutionDefinition[],
-  more: { store?: StoreAdapter; clock?: ReturnType<typeof fixedClock> } = {},
+  more: { store?: StoreAdapter; clock?: ReturnType<typeof fixedClock>; works?: boolean } = {},
 ) {
   const clock = more.clock ?? fixedClock("2026-01-01T00:00:00.000Z");
   const logger = recordingLogger();
@@ -153,7 +155,7 @@ async function started(
     authorizer: () => true,
     contexts: [context(definitions)],
     keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
-    executions: { pollMs: 600_000 },
+    executions: more.works === false ? false : { pollMs: 600_000 },
   });
   open.push(app);
   const acme = app.as({ tenant: "acme", user: "ann" }).trials;
@@ -598,6 +600,7 @@ test("one that brings its process down again and again is given up, also after a
       // Here the process dies.
       attempt: () => new Promise(() => undefined),
       signals: async () => [],
+      due: () => {},
       write: async (write) => (await store.executions.write("trials", [write]))[0] === "written",
       end: async (_, write) => (await store.executions.write("trials", [write]))[0] === "written",
     });
@@ -951,4 +954,82 @@ test("a passing failure is tried again with growing waits, over other processes 
     result: { attempt: 4, code: "trials.odd" },
   });
   expect(keys.size).toBe(1);
+});
+
+test("the result of a repeatable activity is written with what follows, any other's before it", async () => {
+  const written = async (repeatable: boolean) => {
+    const clock = fixedClock("2026-01-01T00:00:00.000Z");
+    const store = inMemory({ clock });
+    const reading = definition("reading", {}, async (ctx) => {
+      await ctx.activity("look", null);
+      await ctx.activity("act", null);
+    });
+    const activities = { look: { run: () => null, repeatable }, act: { run: () => null, changesNothing: true } };
+    const { acme } = await started([{ ...reading, activities }], { store, clock, works: false });
+    await acme.begin({ id: "r1", definition: "reading" });
+    const { executions } = await store.executions.take("trials", {
+      ...{ worker: "w1", ttlMs: 1_000, now: clock.now(), limit: 1 },
+      definitions: [{ name: "reading", versions: [1] }],
+    });
+    const run = new ExecutionRun(
+      executions[0]!,
+      { ...reading, activities },
+      {
+        ...{ clock, logger: recordingLogger(), joins: () => false, due: () => {}, signals: async () => [] },
+        // Here the process dies.
+        attempt: ({ name }) => (name === "look" ? Promise.resolve(1) : new Promise(() => undefined)),
+        write: async (write) => (await store.executions.write("trials", [write]))[0] === "written",
+        end: async (_, write) => (await store.executions.write("trials", [write]))[0] === "written",
+      },
+    );
+    void run.drive();
+    await turns(10);
+    return (await acme.look({ id: "r1" })).history;
+  };
+  expect(await written(true)).toEqual([]);
+  expect(await written(false)).toEqual(["activity look: value"]);
+});
+
+test("what a command of an execution has left is not loaded for the next one, and what others have made of it counts", async () => {
+  const clock = fixedClock("2026-01-01T00:00:00.000Z");
+  const store = inMemory({ clock });
+  let loads = 0;
+  const counted = new Proxy(store, {
+    get: (target, key) => {
+      if (key === "load") loads += 1;
+      const found = (target as never)[key] as unknown;
+      return typeof found === "function" ? (found as () => void).bind(target) : found;
+    },
+  });
+  const noting = definition(
+    "noting",
+    {},
+    async (ctx) => {
+      await ctx.activity("note", { text: "one" });
+      await ctx.waitForSignal("go");
+      const refused = ctx.activity("note", { text: "behind two" });
+      const counts = [(await refused) as never, await ctx.activity("note", { text: "four" })];
+      await ctx.waitForSignal("on");
+      return [...counts, await ctx.activity("note", { text: "six" })] as never;
+    },
+    { activities: { note: { operation: "trials.note" } } },
+  );
+  const { app, acme } = await started([noting], { store: counted, clock });
+  const other = await started([noting], { store, clock, works: false });
+  await acme.begin({ id: "n1", definition: "noting" });
+  await app.settled();
+  await other.acme.note({ text: "two" });
+  await acme.tell({ id: "n1", name: "go" });
+  loads = 0;
+  await app.settled();
+  // Once, for what was refused on account of what was remembered.
+  expect(loads).toBe(1);
+  await other.acme.note({ text: "five" });
+  await acme.tell({ id: "n1", name: "on" });
+  await app.settled();
+  expect(await acme.look({ id: "n1" })).toMatchObject({
+    status: "completed",
+    result: [{ count: 3 }, { count: 4 }, { count: 6 }],
+  });
+  expect((await acme.notes({})).slice(0, 6)).toEqual(["one", "two", "behind two", "four", "five", "six"]);
 });

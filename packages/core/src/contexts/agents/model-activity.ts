@@ -1,0 +1,71 @@
+import { z } from "zod";
+import type { ActivityContext } from "../../kernel/execution.ts";
+import { type ModelMessage, toolResultPart } from "../../kernel/model-messages.ts";
+import type { Json } from "../../kernel/schema.ts";
+import type { AgentCatalog } from "./agent-catalog.ts";
+import { placeOf } from "./agent-run.ts";
+import { compacted, fitsContext, type ReadConversation } from "./compaction.ts";
+import { messageIdOf } from "./conversation.ts";
+import { isShownAsWritten } from "./guardrail.ts";
+import type { KeptConversation, KeptConversations } from "./kept-conversations.ts";
+import type { ModelClient } from "./model-client.ts";
+import { askModel, type ModelStep, withCall } from "./model-step.ts";
+import { ownCalls } from "./own-calls.ts";
+import type { RunFeed } from "./run-feed.ts";
+
+const modelArguments = z.object({
+  runId: z.templateLiteral(["run_", z.string()]),
+  step: z.int(),
+  /** What has been said since the step before asked its model, where it is all that is new to this one. */
+  said: z.array(z.json()).optional(),
+  /** Of that, what tools came to, where that is not written down yet. */
+  results: z.array(toolResultPart).optional(),
+  /** The conversation, where the run has begun it and says its first. */
+  begun: z.string().optional(),
+  streamed: z.boolean().optional(),
+});
+
+/** Asks a run's model for its next step. */
+export function modelActivity(
+  catalog: AgentCatalog,
+  model: ModelClient,
+  feed: RunFeed,
+  conversations: KeptConversations,
+): (args: Json, ctx: ActivityContext) => Promise<ModelStep> {
+  return async (args, ctx) => {
+    const { runId, step, results, begun, streamed = false, ...given } = modelArguments.parse(args);
+    const said = given.said as unknown as readonly ModelMessage[] | undefined;
+    const isNew = said !== undefined || begun !== undefined;
+    const known = isNew ? conversations.next(ctx.tenant, runId, step, { said, begun }) : undefined;
+    const definition = known && (await catalog.at(ctx, known.agent, known.version));
+    const found: KeptConversation & ReadConversation =
+      known !== undefined && fitsContext(definition!, known.messages)
+        ? known
+        : ((await ownCalls(ctx).transcript({ runId, results })) as unknown as KeptConversation & ReadConversation);
+    const agent = definition ?? (await catalog.at(ctx, found.agent, found.version));
+    const { shownTo } = found;
+    // What came before is durable by now.
+    feed.changed(ctx.tenant, shownTo);
+    const shown =
+      (streamed || feed.isFollowed(ctx.tenant, shownTo)) && isShownAsWritten(agent)
+        ? feed.show(ctx.tenant, shownTo, { ...placeOfAnswer(runId, found), attempt: ctx.now })
+        : undefined;
+    try {
+      const { older } = found;
+      const short = older && (await compacted(model, agent, { ...found, older }, ctx.signal));
+      const read = short === undefined ? found : { ...found, ...short.read, older: undefined, size: undefined };
+      const answer = await askModel(model, agent, read, ctx.signal, shown?.delta);
+      conversations.keep(ctx.tenant, runId, step, read);
+      if (short === undefined) return answer;
+      const { summary, call } = short;
+      return call === undefined ? { ...answer, summary } : withCall({ ...answer, summary }, call);
+    } finally {
+      shown?.end();
+    }
+  };
+}
+
+/** What its answer will be. */
+function placeOfAnswer(runId: string, { order, said }: Pick<KeptConversation, "order" | "said">) {
+  return { messageId: messageIdOf(runId, said), order: placeOf(order, said) };
+}
