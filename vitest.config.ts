@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { configDefaults, defineConfig } from "vitest/config";
 
 const conditions = ["@armature/source"];
@@ -14,6 +15,9 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
+    // Vitest leaves a core to the terminal. Half of these wait for a server or a clock anyway. Each worker holds tens of
+    // connections to PostgreSQL, which has a hundred.
+    maxWorkers: Math.min(availableParallelism(), 4),
     testTimeout: 20_000,
     hookTimeout: 60_000,
     coverage: {
