@@ -64,8 +64,8 @@ export interface Activity<Args = never, Out = unknown> extends ActivityLimits {
   /** Called as Armature itself, on behalf of whom the execution is for: for a context's own bookkeeping. */
   readonly system?: boolean | undefined;
   /**
-   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Its result is
-   * then written with what follows, in place of before.
+   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Where
+   * a command follows, or what changes nothing either, its result is written with that, in place of before.
    */
   readonly repeatable?: boolean | undefined;
   /**

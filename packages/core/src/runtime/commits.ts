@@ -3,7 +3,7 @@ import type { Commit, CommitPart, CommitResult } from "../kernel/store.ts";
 import type { Target } from "./begin-call.ts";
 import { checkAlive } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
-import { placeOf, RecentAggregates } from "./recent-aggregates.ts";
+import { RecentAggregates } from "./recent-aggregates.ts";
 import type { CallPorts } from "./runtime-ports.ts";
 import { Turns } from "./turns.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
@@ -86,16 +86,11 @@ export class Commits {
     if (result.status !== "committed") {
       if (call.join !== undefined) this.#recent.failed(work.touched, undefined, clock.now());
     } else {
-      // What an execution's command makes, messages for one, seldom has anybody load it. What begins one makes what it is about.
+      // What an execution's command makes, messages for one, seldom has anybody load it. What begins one makes what it
+      // is about.
       const begins = commit.parts.some(startsExecution);
-      const kept = call.join !== undefined || begins ? work.touched.filter(({ made }) => begins || !made) : [];
-      this.#recent.remember(kept, clock.now());
-      const places = new Set(kept.map(({ place }) => place));
-      for (const { context, aggregates } of commit.parts)
-        for (const { write, ...ref } of aggregates) {
-          const place = placeOf(tenant, context, ref);
-          if (write !== undefined && !places.has(place)) this.#recent.forget(place);
-        }
+      const kept = begins || call.join !== undefined ? work.touched.filter(({ made }) => begins || !made) : [];
+      this.#recent.committed(tenant, commit.parts, kept, clock.now());
       lifecycle.emit("committed", {
         tenant,
         contexts: commit.parts.map((part) => part.context),

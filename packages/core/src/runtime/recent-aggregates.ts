@@ -1,4 +1,4 @@
-import type { AggregateRef } from "../kernel/store.ts";
+import type { AggregateRef, CommitPart } from "../kernel/store.ts";
 
 /** An aggregate as a commit left it; without a state it did not exist. */
 interface RecentAggregate {
@@ -33,8 +33,16 @@ export class RecentAggregates {
     return this.#entries.get(place);
   }
 
-  /** It is committed: what it has touched is remembered as it has left it. */
-  remember(touched: readonly Touched[], now: number): void {
+  /** It is committed: what it has touched is remembered as it has left it, what else it has written no more. */
+  committed(tenant: string, parts: readonly CommitPart[], touched: readonly Touched[], now: number): void {
+    if (this.#entries.size > 0) {
+      const places = new Set(touched.map(({ place }) => place));
+      for (const { context, aggregates } of parts)
+        for (const { write, ...ref } of aggregates) {
+          const place = placeOf(tenant, context, ref);
+          if (write !== undefined && !places.has(place)) this.#entries.delete(place);
+        }
+    }
     for (const { place, version, state } of touched) {
       // Of two commits the one that was first may hear of it last.
       if ((this.#entries.get(place)?.version ?? 0) > version) continue;
@@ -42,11 +50,6 @@ export class RecentAggregates {
       if (this.#contended.size > 0 && !this.#mayKeep(place, now)) continue;
       keep(this.#entries, place, { version, state });
     }
-  }
-
-  /** Somebody has changed it. */
-  forget(place: string): void {
-    this.#entries.delete(place);
   }
 
   /** It has come to nothing: what is remembered of what it has loaded may be why, and of this one certainly is. */

@@ -8,7 +8,7 @@ import {
   type ExecutionDefinition,
 } from "../../kernel/execution.ts";
 import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
-import type { AssistantPart, ModelMessage, ToolResultPart } from "../../kernel/model-messages.ts";
+import type { AssistantPart, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
 import { connectors } from "../connectors/contract.ts";
 import type { AgentCatalog } from "./agent-catalog.ts";
@@ -26,7 +26,7 @@ import {
 } from "./contract.ts";
 import { delegationSignal } from "./delegation.ts";
 import type { KeptConversations } from "./kept-conversations.ts";
-import { modelActivity } from "./model-activity.ts";
+import { modelActivity, type StepBefore } from "./model-activity.ts";
 import type { ModelClient } from "./model-client.ts";
 import { modelStep } from "./model-step.ts";
 import type { RunFeed } from "./run-feed.ts";
@@ -62,7 +62,8 @@ const toolArguments = z.strictObject({
 });
 
 /**
- * The execution that every run is, in each version in which one may still be under way: ask the model, do what it asks for as far as it may, ask again.
+ * The execution that every run is, in each version in which one may still be under way: ask the model, do what it asks
+ * for as far as it may, ask again.
  *
  * @param model asks the host's models
  * @param feed where answers are shown while they are written
@@ -112,55 +113,53 @@ export function agentRunDefinitions(
   return [{ ...newest, version: 1, run: carried(false) }, newest];
 }
 
-/** In characters of JSON. What is larger is written down by itself, and read from there: an activity is given so much and no more. */
-const isSmall = (...told: readonly unknown[]) => JSON.stringify(told).length <= 65_536;
+/** In characters of JSON. What is larger is written down by itself, and read from there. */
+const LARGEST_CARRIED = 65_536;
+const isSmall = (...told: readonly unknown[]) => JSON.stringify(told).length <= LARGEST_CARRIED;
+
 /** Whoever pauses an agent or sets a budget while its tools take longer than this is heard before the next step. */
 const LONGEST_UNASKED_MS = 1_000;
 
 /** @param together whether what came about is written down with what follows, where it can be */
 async function loop(ctx: ExecutionContext, run: RunArguments, together: boolean) {
   const { runId, streamed } = run;
-  let said: readonly ModelMessage[] | undefined;
-  let unrecorded: readonly ToolResultPart[] | undefined;
+  let before: StepBefore | undefined;
   for (let step = 1; ; step += 1) {
-    const asked = { runId, step, said, results: unrecorded, streamed, begun: step === 1 ? run.begun : undefined };
-    const given = await ctx.activity("model", asked as unknown as Json).catch(async (error: unknown) => {
-      const results = unrecorded as unknown as Json;
+    const unrecorded = before?.recorded === false ? before.results : undefined;
+    const asked = { runId, step, before, streamed, begun: step === 1 ? run.begun : undefined };
+    const given = await ctx.activity("model", asked as Json).catch(async (error: unknown) => {
       if (unrecorded !== undefined && !(error instanceof ExecutionCanceled))
-        await ctx.activity("record-results", { runId, step: step - 1, results });
+        await ctx.activity("record-results", { runId, step: step - 1, results: unrecorded } as Json);
       throw error;
     });
     const { text, output, misfits, ...answered } = modelStep.parse(given);
     const end = { text, ...(output === undefined ? {} : { output }) };
+    const answer = { step, ...answered, results: unrecorded };
     const isLast = together && misfits === undefined && !answered.content.some(isCall);
-    if (isLast && isSmall(answered)) return { ...end, last: { step, ...answered, results: unrecorded } };
-    const answer = { runId, step, ...answered, results: unrecorded, together } as unknown as Json;
-    const { decisions, resultsLater } = recordedStep.parse(await ctx.activity("record-step", answer));
+    if (isLast && isSmall(answered)) return { ...end, last: answer };
+    const recorded = await ctx.activity("record-step", { runId, ...answer, together } as Json);
+    const { decisions, resultsLater } = recordedStep.parse(recorded);
     const decidedAt = ctx.now();
     if (misfits !== undefined) throw new ModelOutputInvalid({ model: answered.model, issues: misfits });
     if (decisions.length === 0) return end;
-    const calls = new Map(answered.content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
+    const { content } = answered;
+    const calls = new Map(content.flatMap((part) => (isCall(part) ? [[part.id, part] as const] : [])));
     const results = await inParallel(run.parallelTools, decisions, (decision) =>
       resolve(ctx, run, step, decision, calls.get(decision.callId)!),
     );
-    const small = isSmall(answered.content, results);
-    const told: readonly ModelMessage[] = [
-      { role: "assistant", content: answered.content },
-      { role: "tool", content: [...results] },
-    ];
+    const small = isSmall(content, results);
+    const later = small && resultsLater === true && ctx.now() - decidedAt <= LONGEST_UNASKED_MS;
     // Who has waited reads what others have said meanwhile.
-    said = small && !decisions.some(hasWaited) ? told : undefined;
-    unrecorded = small && resultsLater && ctx.now() - decidedAt <= LONGEST_UNASKED_MS ? results : undefined;
-    if (unrecorded !== undefined) continue;
+    before = small && !decisions.some(hasWaited) ? { content, results, recorded: !later } : undefined;
+    if (before?.recorded === false) continue;
     const handoff = handoffOf(decisions, results);
     const next = await ctx.activity(handoff === undefined ? "record-results" : "hand-over", {
       ...{ runId, step, results },
       ...(handoff === undefined ? {} : { handoff }),
-    } as unknown as Json);
+    } as Json);
     const { stop, handedTo } = next as { readonly stop?: string; readonly handedTo?: string };
     if (stop !== undefined) throw new AgentLimitReached({ runId, limit: stop });
     if (handedTo !== undefined) return answerOf(handedTo, await endOf(ctx, handedTo));
-    if (handoff !== undefined) said = undefined;
   }
 }
 
@@ -283,7 +282,7 @@ async function onlyConnection(ctx: ActivityContext, provider: string): Promise<s
 }
 
 /** With a cap, in the order in which the calls were made. */
-async function inParallel<T, R>(cap: number, items: readonly T[], run: (item: T) => Promise<R>): Promise<readonly R[]> {
+async function inParallel<T, R>(cap: number, items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   let next = 0;
   const lane = async () => {

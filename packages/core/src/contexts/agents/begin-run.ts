@@ -87,14 +87,15 @@ export async function beginRun(
   if (candidates === undefined) {
     const args = { runId, agent: id, version, parallelTools: agent.limits.parallelTools, connections };
     const streamed = given.streamed === true ? { streamed: true } : {};
-    const begun = agent.remote === undefined && given.conversation === undefined ? { begun: conversation.id } : {};
-    if (agent.remote === undefined && given.conversation === undefined)
+    const begun = agent.remote === undefined && given.conversation === undefined ? conversation.id : undefined;
+    if (begun !== undefined)
       conversations.keep(ctx.tenant, runId, 0, {
-        ...{ agent: id, version, messages: request.messages.slice(1), tools: [], begun: conversation.id },
+        ...{ agent: id, version, messages: request.messages.slice(1), tools: [], begun },
         ...{ order: run.state.order, said: 1, shownTo: run.sharedWith },
       });
     const execution = agent.remote === undefined ? AGENT_RUN : REMOTE_RUN;
-    ctx.executions.start(execution, runId, { ...args, ...begun, ...streamed }, { agent: id, onBehalfOf });
+    const asked = { ...args, ...streamed, ...(begun === undefined ? {} : { begun }) };
+    ctx.executions.start(execution, runId, asked, { agent: id, onBehalfOf });
   } else {
     const args = { runId, router: id, version, candidates: candidates.map((each) => each.id) };
     ctx.executions.start(AGENT_ROUTING, runId, args, { agent: id, onBehalfOf });

@@ -44,7 +44,6 @@ import { remoteDefinitions } from "./remote-loop.ts";
 import { endRemote, remoteHandlers } from "./remote-runs.ts";
 import type { RunFeed } from "./run-feed.ts";
 import { mannerOf } from "./tool.ts";
-
 import { messageView, runView } from "./views.ts";
 
 /** What the context needs from outside. */
@@ -252,7 +251,7 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
       },
       ended: async ({ executionId: runId, status, result, error }, ctx) => {
         const run = await ctx.load(AgentRun, runId);
-        const { last } = runResult.parse(status === "completed" ? result : {});
+        const { text = "", output, last } = runResult.parse(status === "completed" ? result : {});
         if (last !== undefined) await recordAnswer(ctx, run, last);
         conversations.drop(ctx.tenant, runId);
         const { openCalls, approvals: waiting } = run.state;
@@ -267,10 +266,8 @@ export function agentsContext({ definitions, router, tenantAgents, model, feed, 
         }
         for (const approvalId of waiting) ctx.send(approvals, "expire", { approvalId: approvalId as `apr_${string}` });
         await settle(ctx, run.agents, runId, endRemote(ctx, run, { status, result, code: cause.code }));
-        if (status === "completed") {
-          const { text = "", output } = runResult.parse(result);
-          run.complete({ text, output }, ctx.now);
-        } else if (status === "failed") run.fail(cause, ctx.now);
+        if (status === "completed") run.complete({ text, output }, ctx.now);
+        else if (status === "failed") run.fail(cause, ctx.now);
         else run.cancel(ctx.now);
         await delegation.ended(ctx, run, cause);
       },

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ActivityContext } from "../../kernel/execution.ts";
-import { type ModelMessage, toolResultPart } from "../../kernel/model-messages.ts";
+import { assistantPart, type ModelMessage, toolResultPart } from "../../kernel/model-messages.ts";
 import type { Json } from "../../kernel/schema.ts";
 import type { AgentCatalog } from "./agent-catalog.ts";
 import { placeOf } from "./agent-run.ts";
@@ -13,13 +13,21 @@ import { askModel, type ModelStep, withCall } from "./model-step.ts";
 import { ownCalls } from "./own-calls.ts";
 import type { RunFeed } from "./run-feed.ts";
 
+const stepBefore = z.object({
+  /** What its model answered. */
+  content: z.array(assistantPart),
+  /** What the tools came to that it asked for. */
+  results: z.array(toolResultPart),
+  /** Whether these are written down. */
+  recorded: z.boolean(),
+});
+export type StepBefore = z.infer<typeof stepBefore>;
+
 const modelArguments = z.object({
   runId: z.templateLiteral(["run_", z.string()]),
   step: z.int(),
-  /** What has been said since the step before asked its model, where it is all that is new to this one. */
-  said: z.array(z.json()).optional(),
-  /** Of that, what tools came to, where that is not written down yet. */
-  results: z.array(toolResultPart).optional(),
+  /** The step before, where it is all that is new to this one. */
+  before: stepBefore.optional(),
   /** The conversation, where the run has begun it and says its first. */
   begun: z.string().optional(),
   streamed: z.boolean().optional(),
@@ -33,10 +41,11 @@ export function modelActivity(
   conversations: KeptConversations,
 ): (args: Json, ctx: ActivityContext) => Promise<ModelStep> {
   return async (args, ctx) => {
-    const { runId, step, results, begun, streamed = false, ...given } = modelArguments.parse(args);
-    const said = given.said as unknown as readonly ModelMessage[] | undefined;
-    const isNew = said !== undefined || begun !== undefined;
-    const known = isNew ? conversations.next(ctx.tenant, runId, step, { said, begun }) : undefined;
+    const { runId, step, before, begun, streamed = false } = modelArguments.parse(args);
+    const said = before && saidIn(before);
+    const results = before?.recorded === false ? before.results : undefined;
+    const isKept = said !== undefined || begun !== undefined;
+    const known = isKept ? conversations.next(ctx.tenant, runId, step, { said, begun }) : undefined;
     const definition = known && (await catalog.at(ctx, known.agent, known.version));
     const found: KeptConversation & ReadConversation =
       known !== undefined && fitsContext(definition!, known.messages)
@@ -63,6 +72,13 @@ export function modelActivity(
       shown?.end();
     }
   };
+}
+
+function saidIn({ content, results }: StepBefore): readonly ModelMessage[] {
+  return [
+    { role: "assistant", content },
+    { role: "tool", content: results },
+  ];
 }
 
 /** What its answer will be. */

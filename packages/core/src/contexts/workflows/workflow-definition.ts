@@ -13,8 +13,9 @@ export interface ActivityOptions {
   /** An attempt is given up when it has not said for this long that it is at work. Default: never. */
   readonly heartbeatTimeoutMs?: number;
   /**
-   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Its result is
-   * then written with what follows, in place of before. Default: false.
+   * Whether it may be done again after a crash although it was done: it changes nothing and costs little. Where
+   * a command follows, or what changes nothing either, its result is written with that, in place of before.
+   * Default: false.
    */
   readonly repeatable?: boolean;
 }
