@@ -287,15 +287,16 @@ for (const language of ["TypeScript", "Python"] as const)
     });
 
     test("that is not done by its deadline is told to stop", async () => {
-      const { app, agent, run, ended, hold, called, atWork } = await setUp(language, { timeoutMs: 2_000 });
+      const { app, agent, run, ended, hold, called, atWork } = await setUp(language, { timeoutMs: 5_000 });
       await agent();
       hold();
       const call = called();
-      const begun = await run("ann", "Find Lee");
-      const { answer } = await call;
-      expect((await ended(begun)).error?.code).toBe("agent.remote_timed_out");
+      const end = ended(await run("ann", "Find Lee"));
+      const begun = await Promise.race([call, end]);
+      // On a machine that is too slow for it, the agent is told to stop before it is at work.
+      expect((await end).error?.code).toBe("agent.remote_timed_out");
       await atWork(0);
-      answer();
+      if ("answer" in begun) begun.answer();
       await app.settled();
     });
 
