@@ -42,7 +42,6 @@ const NOT_EXPORTED: Readonly<Record<string, readonly string[]>> = {
     "fileSource",
     "finishReason",
     "invalidToolCallPart",
-    "json",
     "messageView",
     "modelPrice",
     "modelTurn",

@@ -141,7 +141,8 @@ export function typeText(root: Shape, shape: Shape, depth = 0): string {
   if (node.allOf !== undefined) return node.allOf.map((each) => typeText(root, each, depth)).join(" & ");
   if (node.type === "array") return `${grouped(typeText(root, node.items ?? {}, depth))}[]`;
   if (node.type === "object") return objectText(root, node, depth);
-  if (Array.isArray(node.type)) return node.type.join(" | ");
+  // What takes objects among others names none of their fields: it takes any.
+  if (Array.isArray(node.type)) return node.type.includes("object") ? "any JSON" : node.type.join(" | ");
   return node.format ?? (node.type as string | undefined) ?? "any JSON";
 }
 

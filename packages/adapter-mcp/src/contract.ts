@@ -1,4 +1,4 @@
-import { action, CircuitOpen, defineContract } from "@armature/core";
+import { action, CircuitOpen, defineContract, json } from "@armature/core";
 import { z } from "zod";
 import {
   McpCallRefused,
@@ -10,7 +10,7 @@ import {
 } from "./errors.ts";
 
 const name = z.string().min(1).max(128);
-const jsonObject = z.record(z.string(), z.json());
+const jsonObject = z.record(z.string(), json);
 
 /** A tool as its server describes it: what is compared, and what a host keeps of it. */
 export const pinnedTool = z.object({
@@ -24,7 +24,7 @@ export const pinnedTool = z.object({
 export type PinnedTool = z.infer<typeof pinnedTool>;
 
 const status = z.enum(["pinned", "changed", "gone", "new"]);
-const result = z.json();
+const result = json;
 /** What a tool has answered: JSON where it gives any, or else all of its text, or else the blocks of its answer. */
 export type McpResult = z.infer<typeof result>;
 

@@ -1,4 +1,4 @@
-import { type CloudEvent, type Issue, type Schema, tryParse } from "@armature/core";
+import { type CloudEvent, type Issue, json, type Schema, tryParse } from "@armature/core";
 import { z } from "zod";
 
 const text = z.string().min(1);
@@ -12,7 +12,7 @@ const cloudEvent = z.object({
   subject: text,
   time: text,
   datacontenttype: z.literal("application/json"),
-  data: z.record(z.string(), z.json()),
+  data: z.record(z.string(), json),
   dataversion: z.int(),
   tenant: text,
   sequence: z.int(),

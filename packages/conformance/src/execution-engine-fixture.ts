@@ -12,6 +12,7 @@ import {
   type EventOf,
   type ExecutionContext,
   type ExecutionDefinition,
+  json,
   query,
 } from "@armature/core";
 import { vi } from "vitest";
@@ -56,7 +57,6 @@ export class Refused extends defineError("trials.refused", {
   message: () => "Refused.",
 }) {}
 
-const json = z.json();
 const one = z.strictObject({ id: z.string() });
 const writing = { permission: "trials:write", summary: "Does something with an execution." } as const;
 export const trials = defineContract(

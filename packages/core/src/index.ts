@@ -334,6 +334,7 @@ export type {
 } from "./kernel/executions.ts";
 export { type Ids, systemIds } from "./kernel/ids.ts";
 export { compareText, encodeIndexValue, type IndexValue } from "./kernel/index-value.ts";
+export { json } from "./kernel/json.ts";
 export type { LanguageModel } from "./kernel/language-model.ts";
 export {
   ModelAborted,

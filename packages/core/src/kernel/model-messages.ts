@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { json } from "./json.ts";
 
 /**
  * What a provider gave with a part and wants back with it (a signature of its reasoning, an id), or settings for the
  * provider alone (what it shall cache): by the provider's name.
  */
-export const providerOptions = z.record(z.string(), z.record(z.string(), z.json()));
+export const providerOptions = z.record(z.string(), z.record(z.string(), json));
 
 /** Ids of tool calls and names of tools as models give them. */
 const callId = z.string().min(1).max(256);
@@ -44,7 +45,7 @@ export const toolCallPart = z.strictObject({
   type: z.literal("tool-call"),
   id: callId,
   name: toolName,
-  arguments: z.record(z.string(), z.json()),
+  arguments: z.record(z.string(), json),
   providerOptions: providerOptions.optional(),
 });
 
@@ -68,7 +69,7 @@ export const toolResultPart = z.strictObject({
   callId,
   name: toolName,
   outcome: z.enum(["ok", "error"]),
-  value: z.json(),
+  value: json,
   providerOptions: providerOptions.optional(),
 });
 
@@ -99,7 +100,7 @@ export const modelTool = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   description: z.string().optional(),
   /** JSON Schema of the arguments. */
-  inputSchema: z.record(z.string(), z.json()),
+  inputSchema: z.record(z.string(), json),
   /** Whether the provider shall hold the model to the schema, where it can (`v3` and newer). */
   strict: z.boolean().optional(),
 });

@@ -122,7 +122,7 @@ describe("a JSON-only schema", () => {
       [z.object({ a: z.lazy(() => z.unknown().describe("whatever")) }), '"a"'],
     ] as const)
       expect(() => assertJsonOnly(schema, "The input")).toThrow(
-        `The input is not JSON only (input side): ${place} may be anything; say z.json()`,
+        `The input is not JSON only (input side): ${place} may be anything; say json`,
       );
   });
 });

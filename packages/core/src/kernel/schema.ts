@@ -75,8 +75,7 @@ export function jsonSchema(schema: Schema, io: "input" | "output"): JsonObject {
 
 /**
  * Throws unless both sides of the schema are plain JSON: a contract means the same locally and over a wire. What may be
- * anything (`z.unknown()`, `z.any()`, the extras of `z.looseObject`) would hand on the caller's own object: say
- * `z.json()`.
+ * anything (`z.unknown()`, `z.any()`, the extras of `z.looseObject`) would hand on the caller's own object: say `json`.
  */
 export function assertJsonOnly(schema: Schema, subject: string): void {
   for (const io of ["input", "output"] as const) {
@@ -88,7 +87,7 @@ export function assertJsonOnly(schema: Schema, subject: string): void {
     }
     const open = openPlace(json, []);
     if (open !== undefined)
-      throw new TypeError(`${subject} is not JSON only (${io} side): ${open} may be anything; say z.json()`);
+      throw new TypeError(`${subject} is not JSON only (${io} side): ${open} may be anything; say json`);
   }
 }
 

@@ -64,12 +64,12 @@ function redact(root: Node, nodes: readonly Node[], value: unknown, left: { entr
   if (value === undefined || value === null) return null;
   const shapes = takenApart(root, nodes);
   if (shapes.some((shape) => shape[MARK] === true)) return REDACTED;
-  const takes = (type: string) => shapes.some((shape) => shape["type"] === type);
+  const takes = (type: string) => shapes.some((shape) => isOf(shape, type));
   const anyJson = takes("object") && takes("array") && takes("string");
   if (nodes.length === 0 || anyJson || nodes.some((node) => isOpen(root, node))) return opaque(value);
 
   if (Array.isArray(value)) {
-    const arrays = shapes.filter((shape) => shape["type"] === "array");
+    const arrays = shapes.filter((shape) => isOf(shape, "array"));
     if (arrays.length === 0) return opaque(value);
     const items: unknown[] = [];
     for (const [at, item] of value.entries()) {
@@ -81,7 +81,7 @@ function redact(root: Node, nodes: readonly Node[], value: unknown, left: { entr
     return items;
   }
   if (typeof value === "object") {
-    const objects = shapes.filter((shape) => shape["type"] === "object");
+    const objects = shapes.filter((shape) => isOf(shape, "object"));
     if (!objects.some(namesFields)) return opaque(value);
     const fields: (readonly [string, unknown])[] = [];
     let omitted = 0;
@@ -100,6 +100,10 @@ function redact(root: Node, nodes: readonly Node[], value: unknown, left: { entr
   }
   if (takes("object") || takes("array")) return opaque(value);
   return typeof value === "string" ? shortened(value, LONGEST_TEXT) : value;
+}
+
+function isOf({ type }: Node, name: string): boolean {
+  return type === name || (Array.isArray(type) && type.includes(name));
 }
 
 /** The schemas themselves and, through unions, intersections and references, everything that they are made of. */

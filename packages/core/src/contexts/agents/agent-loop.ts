@@ -7,6 +7,7 @@ import {
   type ExecutionContext,
   type ExecutionDefinition,
 } from "../../kernel/execution.ts";
+import { json } from "../../kernel/json.ts";
 import { ModelOutputInvalid } from "../../kernel/model-errors.ts";
 import type { AssistantPart, ToolResultPart } from "../../kernel/model-messages.ts";
 import type { Json, JsonObject, Schema } from "../../kernel/schema.ts";
@@ -49,7 +50,7 @@ const recordedStep = z.object({ decisions: z.array(toolDecision), resultsLater: 
 
 const verdict = z.object({
   status: z.enum(["approved", "edited", "rejected", "expired"]),
-  arguments: z.record(z.string(), z.json()).optional(),
+  arguments: z.record(z.string(), json).optional(),
   reason: z.string().optional(),
 });
 
@@ -57,7 +58,7 @@ const toolArguments = z.strictObject({
   agent: z.string(),
   version: z.int(),
   name: z.string(),
-  arguments: z.record(z.string(), z.json()),
+  arguments: z.record(z.string(), json),
   connections: connectionsOfRun,
 });
 
@@ -172,7 +173,7 @@ function isCall(part: AssistantPart): part is Call {
 const delegationEnd = z.object({
   status: z.enum(["completed", "failed", "canceled"]),
   text: z.string().optional(),
-  output: z.json().optional(),
+  output: json.optional(),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
 });
 type DelegationEnd = z.infer<typeof delegationEnd>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { json } from "../../kernel/json.ts";
 import { connectionsOfRun, party, type RemoteUsage, type RunUsage, runStatus, runUsage } from "./contract.ts";
 
 const openCall = z.strictObject({ id: z.string(), name: z.string() });
@@ -42,7 +43,7 @@ export const agentRunState = z.strictObject({
   /** Tokens of its last model call: about as many as the next one reads. */
   contextTokens: z.int(),
   text: z.string().optional(),
-  output: z.json().optional(),
+  output: json.optional(),
   error: z.strictObject({ code: z.string(), message: z.string() }).optional(),
 });
 export type AgentRunState = z.infer<typeof agentRunState>;

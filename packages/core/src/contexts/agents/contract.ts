@@ -2,6 +2,7 @@ import { z } from "zod";
 import { action, command, defineContract, query, stream } from "../../kernel/contract.ts";
 import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
+import { json } from "../../kernel/json.ts";
 import { assistantPart, filePart, textPart, toolResultPart } from "../../kernel/model-messages.ts";
 import { modelUsage } from "../../kernel/model-turn.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
@@ -19,7 +20,6 @@ const ownAgentId = z.templateLiteral(["agt_", z.string().regex(/^[0-9a-z]{1,60}$
 export const runId = z.templateLiteral(["run_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
 export const conversationId = z.templateLiteral(["cnv_", z.string().regex(/^[0-9A-Za-z_-]{1,100}$/)]);
 const approvalId = z.templateLiteral(["apr_", z.string()]);
-const json = z.json();
 const name = z.string().min(1).max(100);
 
 export const runStatus = z.enum(["running", "suspended", "completed", "failed", "canceled"]);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { json } from "../../kernel/json.ts";
 import { ModelAnswerInvalid } from "../../kernel/model-errors.ts";
 import {
   type AssistantPart,
@@ -118,7 +119,7 @@ interface Arguments {
   readonly reason?: string;
 }
 
-const toolArguments = z.record(z.string(), z.json());
+const toolArguments = z.record(z.string(), json);
 
 // JSON text by all versions; some models of hosts give the object. No text at all is how models call without arguments.
 function readArguments(input: unknown): Arguments {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { json } from "../../kernel/json.ts";
 import { type AssistantPart, assistantPart, type ModelMessage } from "../../kernel/model-messages.ts";
 import { type ModelUsage, modelUsage } from "../../kernel/model-turn.ts";
 import type { Json } from "../../kernel/schema.ts";
@@ -15,7 +16,7 @@ import { requestOf } from "./transcript.ts";
 export const modelStep = z.strictObject({
   content: z.array(assistantPart),
   text: z.string(),
-  output: z.json().optional(),
+  output: json.optional(),
   usage: modelUsage,
   model: z.string(),
   nanos: z.int().optional(),

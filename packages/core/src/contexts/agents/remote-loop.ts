@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { ActivityContext, ExecutionDefinition, RetryPolicy } from "../../kernel/execution.ts";
+import { json } from "../../kernel/json.ts";
 import type { Schema } from "../../kernel/schema.ts";
 import { jsonSchema, tryParse } from "../../kernel/schema.ts";
 import type { AgentDefinition } from "./agent-definition.ts";
@@ -21,7 +22,7 @@ export const REMOTE_CANCEL = { name: "remote-agent-cancel", version: 1 } as cons
 
 const runArguments = z.object({ runId });
 const cancelArguments = z.strictObject({ runId, agent: z.string(), version: z.int(), reason: z.string() });
-const answer = z.strictObject({ text: z.string(), output: z.json().optional() });
+const answer = z.strictObject({ text: z.string(), output: json.optional() });
 
 const retry: RetryPolicy = {
   attempts: 12,

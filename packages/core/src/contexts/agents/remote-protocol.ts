@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { json } from "../../kernel/json.ts";
 import { modelMessage } from "../../kernel/model-messages.ts";
 import { remoteUsage } from "./contract.ts";
 
@@ -20,7 +21,7 @@ export const remoteRun = z.object({
   /** The conversation so far; the last message is what is asked. */
   messages: z.array(modelMessage).min(1),
   /** JSON Schema of `output`, where the agent's answer has a shape. */
-  outputSchema: z.record(z.string(), z.json()).optional(),
+  outputSchema: z.record(z.string(), json).optional(),
   /** Where to call back with the token, where the agent may. */
   api: z.object({ url: z.url(), permissions: z.array(z.string()) }).optional(),
 });
@@ -36,7 +37,7 @@ export const remoteEvents = {
   /** What was used so far. */
   usage: remoteUsage,
   /** The answer. Nothing comes after it. */
-  completed: z.object({ text: z.string().max(100_000), output: z.json().optional(), usage: remoteUsage.optional() }),
+  completed: z.object({ text: z.string().max(100_000), output: json.optional(), usage: remoteUsage.optional() }),
   /** It cannot be done. Nothing comes after it. */
   failed: z.object({ code, message: z.string().max(1_000), usage: remoteUsage.optional() }),
 } as const;

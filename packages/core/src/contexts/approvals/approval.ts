@@ -3,6 +3,7 @@ import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/a
 import { callHash } from "../../kernel/call-hash.ts";
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
+import { json } from "../../kernel/json.ts";
 import type { Principal } from "../../kernel/principal.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
 import {
@@ -23,7 +24,7 @@ import {
 } from "./contract.ts";
 import { checkEdited } from "./input-schema.ts";
 
-const json = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
+const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 const at = z.iso.datetime();
 
 const state = z.object({
@@ -32,9 +33,9 @@ const state = z.object({
   subjectId: z.string(),
   action: z.string(),
   title: z.string().optional(),
-  arguments: json,
+  arguments: jsonObject,
   hash: z.string(),
-  inputSchema: json.optional(),
+  inputSchema: jsonObject.optional(),
   permission: z.string().optional(),
   risk: approvalRisk,
   fourEyes: z.boolean(),
@@ -46,7 +47,7 @@ const state = z.object({
   decidedBy: approvalParty.optional(),
   decidedAt: at.optional(),
   reason: z.string().optional(),
-  editedArguments: json.optional(),
+  editedArguments: jsonObject.optional(),
   editedHash: z.string().optional(),
 });
 export type ApprovalState = z.infer<typeof state>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { defineContract, query, stream } from "../../kernel/contract.ts";
+import { json } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 import { tenantId } from "../../kernel/principal.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
@@ -7,7 +8,7 @@ import type { JsonObject } from "../../kernel/schema.ts";
 const instant = z.iso.datetime();
 const id = z.string().min(1).max(200);
 // Its own type says arrays that may be written to; what we show is read only.
-const json = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
+const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 const actor = z.object({ type: z.enum(["user", "service", "agent", "system"]), id });
 const party = z.object({ type: z.enum(["user", "service"]), id });
 const outcome = z.enum(["succeeded", "refused", "failed"]);
@@ -29,7 +30,7 @@ const auditRow = z.object({
   /** The error's code, when it did not succeed. */
   errorCode: z.string().optional(),
   /** The input with everything sensitive replaced. */
-  input: json,
+  input: jsonObject,
   correlationId: z.string(),
   traceId: z.string(),
 });
@@ -46,7 +47,7 @@ const event = z.object({
   aggregateId: z.string(),
   aggregateVersion: z.int(),
   time: instant,
-  data: json,
+  data: jsonObject,
   actor,
   onBehalfOf: party.optional(),
   correlationId: z.string(),

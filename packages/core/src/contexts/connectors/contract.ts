@@ -2,6 +2,7 @@ import { z } from "zod";
 import { action, command, defineContract, query } from "../../kernel/contract.ts";
 import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
+import { json } from "../../kernel/json.ts";
 import {
   AddressRefused,
   CircuitOpen,
@@ -261,7 +262,6 @@ const connectingErrors = [
   ...providerErrors,
 ] as const;
 
-const json = z.json();
 /** What an action of a provider gives: any JSON. */
 export type InvokeResult = z.infer<typeof json>;
 const providerView = z.object({

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { command, defineContract, query } from "../../kernel/contract.ts";
+import { json } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
 
 const id = z.string().min(1).max(200);
 const contextName = z.string().min(1).max(40);
 const instant = z.iso.datetime();
-const json = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>;
+const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 
 /** What becomes of times that are missed; once when it says nothing. */
 const catchUp = z.enum(["all", "none"]).optional();
@@ -64,7 +65,7 @@ const contract = defineContract("delivery", {
     input: letterRef,
     output: deadLetter.extend({
       /** The event's data; of a sent command its input. */
-      data: json,
+      data: jsonObject,
     }),
     permission: "delivery:read",
     http: "GET /dead-letters/{context}/{consumer}/{messageId}",

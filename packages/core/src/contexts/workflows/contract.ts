@@ -2,6 +2,7 @@ import { z } from "zod";
 import { command, defineContract, query } from "../../kernel/contract.ts";
 import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
+import { json } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 
 const executionId = z
@@ -15,7 +16,6 @@ const signalName = z.string().min(1).max(100);
 const instant = z.iso.datetime();
 const status = z.enum(["running", "completed", "failed", "canceled"]);
 const party = z.strictObject({ type: z.enum(["user", "service", "agent", "system"]), id: z.string() });
-const json = z.json();
 const cause = z.strictObject({ code: z.string(), message: z.string() });
 
 const named = { executionId, workflow: z.string(), workflowVersion: z.int(), at: instant };

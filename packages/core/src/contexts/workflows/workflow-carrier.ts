@@ -3,6 +3,7 @@ import { z } from "zod";
 import { callHash } from "../../kernel/call-hash.ts";
 import { toInstant } from "../../kernel/clock.ts";
 import type { Activity, ActivityContext, ExecutionContext, ExecutionDefinition } from "../../kernel/execution.ts";
+import { json } from "../../kernel/json.ts";
 import { parse } from "../../kernel/parse.ts";
 import { type Json, type JsonObject, jsonSchema } from "../../kernel/schema.ts";
 import { ApprovalAlreadyDecided, approvals } from "../approvals/contract.ts";
@@ -114,7 +115,7 @@ function toRequest(call: CallToApprove, approvalId: string, executionId: string,
 
 const verdict = z.object({
   status: z.enum(["approved", "edited", "rejected", "expired"]),
-  arguments: z.record(z.string(), z.json()).optional(),
+  arguments: z.record(z.string(), json).optional(),
   reason: z.string().optional(),
 });
 

@@ -3,6 +3,7 @@ import type { Withholding } from "../../kernel/aggregate.ts";
 import { AggregateRoot, defineAggregate } from "../../kernel/aggregate.ts";
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
+import { json } from "../../kernel/json.ts";
 import {
   WorkflowCanceled,
   WorkflowCompleted,
@@ -15,7 +16,7 @@ import {
 
 const party = z.strictObject({ type: z.enum(["user", "service", "agent", "system"]), id: z.string() });
 const outcome = z.strictObject({
-  result: z.json().optional(),
+  result: json.optional(),
   error: z.strictObject({ code: z.string(), message: z.string() }).optional(),
 });
 type Outcome = z.infer<typeof outcome>;

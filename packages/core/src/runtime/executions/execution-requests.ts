@@ -4,6 +4,7 @@ import { CorruptData, NotFound } from "../../kernel/errors.ts";
 import type { ExecutionEngine } from "../../kernel/execution-engine.ts";
 import type { NewExecution } from "../../kernel/executions.ts";
 import type { Ids } from "../../kernel/ids.ts";
+import { json } from "../../kernel/json.ts";
 import { principalSchema } from "../../kernel/principal.ts";
 import { type Json, type JsonObject, tryParse } from "../../kernel/schema.ts";
 import type { SentCommand } from "../../kernel/sent-command.ts";
@@ -11,12 +12,12 @@ import type { CallInfo } from "../call-info.ts";
 
 const id = z.string();
 const started = z.strictObject({
-  ...{ id, definition: z.string(), version: z.int(), input: z.json(), principal: principalSchema },
+  ...{ id, definition: z.string(), version: z.int(), input: json, principal: principalSchema },
   ...{ correlationId: z.string(), causationId: z.string(), traceparent: z.string(), startedAt: z.int() },
 });
 const request = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("start"), execution: started }),
-  z.strictObject({ type: z.literal("signal"), id, signal: z.strictObject({ name: z.string(), payload: z.json() }) }),
+  z.strictObject({ type: z.literal("signal"), id, signal: z.strictObject({ name: z.string(), payload: json }) }),
   z.strictObject({ type: z.literal("retry"), id, at: z.int() }),
 ]);
 /** What a commit asks of an engine that keeps executions elsewhere. */
