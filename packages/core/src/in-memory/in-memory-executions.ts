@@ -16,7 +16,8 @@ import { frozenCopy } from "../kernel/json-copy.ts";
 import type { Page } from "../kernel/paging.ts";
 import type { Scope } from "../kernel/scope.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { type ContextTables, type ExecutionRow, keyOf, type Tables } from "./tables.ts";
+import type { ExecutionRow } from "./execution-table.ts";
+import { type ContextTables, keyOf, type Tables } from "./tables.ts";
 
 /** Durable executions, their journals and signals. */
 export class InMemoryExecutions implements Executions, ExecutionReads {
@@ -32,23 +33,34 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     const tables = this.#tables.context(context);
     tables.workers.set(worker, this.#now() + ttlMs);
     for (const [name, until] of tables.workers) if (until < this.#now()) letGo(tables, name);
-    const rows = [...tables.executions.values()].filter((row) => row.status === "running");
-    const signaled = rows
-      .filter((row) => row.worker === worker && row.signals.length > 0)
-      .map(({ tenant, execution, signals }) => ({ tenant, id: execution.id, signals: signals.length }));
-    const served = rows.filter((row) => row.worker === undefined && isServed(row, definitions));
-    const due = served.filter(({ dueAt }) => dueAt !== undefined && dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!);
-    const executions: TakenExecution[] = [];
-    for (const row of due) {
-      if (executions.length >= limit) break;
-      if (!hasRoom(rows, row, definitions)) continue;
+    const { executions } = tables;
+    const signaled: { tenant: string; id: string; signals: number }[] = [];
+    const held: ExecutionRow[] = [];
+    for (const row of executions.held) {
+      held.push(row);
+      const { tenant, execution, signals } = row;
+      if (row.worker === worker && signals.length > 0)
+        signaled.push({ tenant, id: execution.id, signals: signals.length });
+    }
+    const due: ExecutionRow[] = [];
+    let nextAt = Number.POSITIVE_INFINITY;
+    for (const row of executions.due) {
+      if (!isServed(row, definitions)) continue;
+      if (row.dueAt! <= now) due.push(row);
+      else nextAt = Math.min(nextAt, row.dueAt!);
+    }
+    const taken: TakenExecution[] = [];
+    for (const row of due.sort((a, b) => a.dueAt! - b.dueAt!)) {
+      if (taken.length >= limit) break;
+      if (!hasRoom(held, row, definitions)) continue;
       row.worker = worker;
       row.fence += 1;
       row.takes += 1;
-      executions.push(toTaken(row));
+      executions.changed(row);
+      held.push(row);
+      taken.push(toTaken(row));
     }
-    const later = served.flatMap(({ dueAt }) => (dueAt !== undefined && dueAt > now ? [dueAt] : []));
-    return { executions, signaled, nextAt: later.length === 0 ? undefined : Math.min(...later) };
+    return { executions: taken, signaled, nextAt: Number.isFinite(nextAt) ? nextAt : undefined };
   }
 
   async leave(context: string, worker: string): Promise<void> {
@@ -64,19 +76,18 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     return writes.map((write) => {
       const row = tables.executions.get(keyOf(write.tenant, write.id));
       if (row === undefined || !isHolder(row, write)) return "lost";
-      if (fits(row, write)) {
-        apply(row, frozenCopy(write));
-        return "written";
-      }
-      row.worker = undefined;
-      return "lost";
+      const isWritten = fits(row, write);
+      if (isWritten) apply(row, frozenCopy(write));
+      else row.worker = undefined;
+      tables.executions.changed(row);
+      return isWritten ? "written" : "lost";
     });
   }
 
   async prune(context: string, query: { readonly now: number; readonly olderThanMs: number; readonly limit: number }) {
     const { executions } = this.#tables.context(context);
     let removed = 0;
-    for (const [place, { endedAt }] of executions) {
+    for (const [place, { endedAt }] of executions.entries()) {
       if (removed === query.limit) break;
       if (endedAt === undefined || endedAt > query.now - query.olderThanMs) continue;
       executions.delete(place);
@@ -131,7 +142,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
     if (change.step === "start") {
       const { execution } = change;
       const place = keyOf(tenant, execution.id);
-      if (!executions.has(place)) executions.set(place, newRow(tenant, execution));
+      if (executions.get(place) === undefined) executions.add(place, newRow(tenant, execution));
       return;
     }
     const row = executions.get(keyOf(tenant, change.step === "write" ? change.write.id : change.id));
@@ -148,6 +159,7 @@ export class InMemoryExecutions implements Executions, ExecutionReads {
       row.signals = row.signals.filter(({ name }) => name !== CANCEL_SIGNAL);
       row.attempts = {};
     }
+    executions.changed(row);
   }
 }
 
@@ -202,9 +214,13 @@ function apply(row: ExecutionRow, { length, entries, attempts, next }: Omit<Exec
   else Object.assign(row, { status: next.end.status, end: next.end, endedAt: next.at, dueAt: undefined, attempts: {} });
 }
 
-function letGo(tables: ContextTables, worker: string): void {
-  tables.workers.delete(worker);
-  for (const row of tables.executions.values()) if (row.worker === worker) row.worker = undefined;
+function letGo({ workers, executions }: ContextTables, worker: string): void {
+  workers.delete(worker);
+  for (const row of [...executions.held]) {
+    if (row.worker !== worker) continue;
+    row.worker = undefined;
+    executions.changed(row);
+  }
 }
 
 function isServed({ execution: { definition, version } }: ExecutionRow, served: readonly ServedDefinition[]): boolean {
@@ -212,15 +228,15 @@ function isServed({ execution: { definition, version } }: ExecutionRow, served: 
 }
 
 function hasRoom(
-  all: readonly ExecutionRow[],
-  { tenant, execution }: ExecutionRow,
+  held: readonly ExecutionRow[],
+  { tenant, execution: { definition } }: ExecutionRow,
   served: readonly ServedDefinition[],
-) {
-  const { definition } = execution;
+): boolean {
   const { concurrency, concurrencyPerTenant } = served.find(({ name }) => name === definition)!;
-  const held = all.filter((row) => row.worker !== undefined && row.execution.definition === definition);
+  if (concurrency === undefined && concurrencyPerTenant === undefined) return true;
+  const others = held.filter((row) => row.execution.definition === definition);
   return (
-    held.length < (concurrency ?? Number.POSITIVE_INFINITY) &&
-    held.filter((row) => row.tenant === tenant).length < (concurrencyPerTenant ?? Number.POSITIVE_INFINITY)
+    others.length < (concurrency ?? Number.POSITIVE_INFINITY) &&
+    others.filter((row) => row.tenant === tenant).length < (concurrencyPerTenant ?? Number.POSITIVE_INFINITY)
   );
 }

@@ -1,15 +1,8 @@
-import type {
-  ActivityAttempts,
-  ExecutionEnd,
-  ExecutionStatus,
-  JournalEntry,
-  NewExecution,
-  Signal,
-} from "../kernel/executions.ts";
 import { type DeadLetter, headOf, type Message, PARTITIONS } from "../kernel/outbox.ts";
 import type { AuditRow, Counter, IdempotencyRecord, StoredEvent, StoredRecord } from "../kernel/store.ts";
 import type { Timer } from "../kernel/timers.ts";
 import type { AggregateTable } from "./aggregate-table.ts";
+import { ExecutionTable } from "./execution-table.ts";
 import type { ProjectionTable } from "./projection-table.ts";
 import type { SortedRows } from "./sorted-rows.ts";
 
@@ -51,23 +44,6 @@ export interface InboxRow {
   readonly handledAt: number;
 }
 
-export interface ExecutionRow {
-  readonly tenant: string;
-  readonly execution: NewExecution;
-  status: ExecutionStatus;
-  /** Absent: it waits for a signal, or has ended. */
-  dueAt: number | undefined;
-  worker: string | undefined;
-  fence: number;
-  takes: number;
-  retries: number;
-  readonly journal: JournalEntry[];
-  attempts: Readonly<Record<string, ActivityAttempts>>;
-  signals: Signal[];
-  end: ExecutionEnd | undefined;
-  endedAt: number | undefined;
-}
-
 export interface PartitionClaim {
   member: string;
   fence: number;
@@ -94,7 +70,7 @@ export class ContextTables {
   /** By tenant and key. */
   readonly timers = new Map<string, Timer>();
   /** By tenant and id. */
-  readonly executions = new Map<string, ExecutionRow>();
+  readonly executions = new ExecutionTable();
   /** Until when each worker of executions counts as alive. */
   readonly workers = new Map<string, number>();
   /** By partition, then by position in that order. */
