@@ -14,9 +14,12 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((app) => app.close()));
 });
 
-async function started(definitions: readonly Workflow[], authorizer = (_: unknown, __: string): boolean => true) {
-  const clock = fixedClock("2026-01-01T00:00:00.000Z");
-  const store = inMemory({ clock });
+async function started(
+  definitions: readonly Workflow[],
+  authorizer = (_: unknown, __: string): boolean => true,
+  clock = fixedClock("2026-01-01T00:00:00.000Z"),
+  store = inMemory({ clock }),
+) {
   const app = await createArmature({
     ...{ store, clock, authorizer, logger: recordingLogger(), workflows: definitions },
     keyEncryptionKey: Buffer.alloc(32, 1).toString("base64"),
@@ -364,5 +367,37 @@ describe("versions", () => {
     await app.settled();
     expect(await acme.get(old)).toMatchObject({ result: "version 1", workflowVersion: 1 });
     expect(await acme.get(young)).toMatchObject({ result: "version 3", workflowVersion: 3 });
+  });
+
+  test("an execution whose version has no code any more says so, and is canceled when it has", async () => {
+    const of = (version: number) =>
+      defineWorkflow({
+        name: "greeting",
+        version,
+        input: noInput,
+        signals: { go: z.null() },
+        run: async (ctx) => void (await ctx.waitForSignal("go")),
+      });
+    const before = await started([of(1)]);
+    const { executionId } = await before.acme.start({ workflow: "greeting", input: {} });
+    await before.app.settled();
+    expect(await before.acme.get({ executionId })).not.toHaveProperty("unserved");
+    await before.app.close();
+
+    const { clock, store } = before;
+    const without = await started([of(2)], undefined, clock, store);
+    expect(await without.acme.get({ executionId })).toMatchObject({ status: "running", unserved: true });
+    expect((await without.acme.list({})).items).toMatchObject([{ executionId, unserved: true }]);
+    await expect(without.acme.signal({ executionId, signal: "go", payload: null })).rejects.toThrow('"greeting@1"');
+    await without.acme.cancel({ executionId, reason: "not needed" });
+    await without.app.settled();
+    expect(await without.acme.get({ executionId })).toMatchObject({ status: "running", unserved: true });
+    await without.app.close();
+
+    const again = await started([of(2), of(1)], undefined, clock, store);
+    await again.app.settled();
+    const ended = await again.acme.get({ executionId });
+    expect(ended).toMatchObject({ status: "canceled" });
+    expect(ended).not.toHaveProperty("unserved");
   });
 });

@@ -97,7 +97,7 @@ export function workflowsContext(definitions: readonly Workflow[]) {
           ctx.load(WorkflowExecution, executionId),
           ctx.executions.get(executionId),
         ]);
-        return { ...viewOf(execution), version: execution.version, ...progressOf(running) };
+        return { ...registry.viewOf(execution), version: execution.version, ...progressOf(running) };
       },
       list: async ({ workflow, status, limit, after }, ctx) => {
         const { items, next } = await ctx.find(WorkflowExecution, {
@@ -106,7 +106,7 @@ export function workflowsContext(definitions: readonly Workflow[]) {
           direction: "desc",
           ...{ limit, after },
         });
-        return { items: items.map(viewOf), next };
+        return { items: items.map((execution) => registry.viewOf(execution)), next };
       },
       history: async ({ executionId, limit = 50, after }, ctx) => {
         await ctx.load(WorkflowExecution, executionId);
@@ -184,6 +184,15 @@ class Registry {
     return found;
   }
 
+  viewOf({ id, state }: WorkflowExecution): WorkflowExecutionView {
+    const { workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error } = state;
+    const isServed = this.#byName.get(workflow)?.some(({ version }) => version === workflowVersion) === true;
+    return {
+      ...{ executionId: id, workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error },
+      ...(status === "running" && !isServed ? { unserved: true } : {}),
+    };
+  }
+
   list() {
     return [...this.#byName].map(([workflow, versions]) => ({
       workflow,
@@ -196,11 +205,6 @@ class Registry {
 
 function hash(...parts: readonly Json[]): string {
   return createHash("sha256").update(canonicalJson(parts)).digest("base64url");
-}
-
-function viewOf({ id, state }: WorkflowExecution): WorkflowExecutionView {
-  const { workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error } = state;
-  return { executionId: id, workflow, workflowVersion, status, startedAt, startedBy, endedAt, parent, result, error };
 }
 
 function progressOf(running: StoredExecution | undefined) {

@@ -83,6 +83,8 @@ const executionView = z.object({
   result: json.optional(),
   /** Why it has failed, or was canceled. */
   error: cause.optional(),
+  /** It runs, and this application has no code of its version: until it has, nothing happens to it, a cancel neither. */
+  unserved: z.literal(true).optional(),
 });
 export type WorkflowExecutionView = z.infer<typeof executionView>;
 
