@@ -287,7 +287,7 @@ for (const language of ["TypeScript", "Python"] as const)
     });
 
     test("that is not done by its deadline is told to stop", async () => {
-      const { app, agent, run, ended, hold, called, atWork } = await setUp(language, { timeoutMs: 5_000 });
+      const { app, agent, run, ended, hold, called, atWork } = await setUp(language, { timeoutMs: 2_000 });
       await agent();
       hold();
       const call = called();

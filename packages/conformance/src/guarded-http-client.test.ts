@@ -1,7 +1,10 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createServer as createTlsServer } from "node:tls";
 import { inspect } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import {
   AddressRefused,
@@ -170,6 +173,29 @@ describe("GuardedHttpClient on the wire", () => {
     expect(await answer).toBeInstanceOf(ProviderTimedOut);
     expect(slept).toEqual([30_000]);
   });
+
+  it.each([
+    ["before the answer", ""],
+    ["within its body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
+  ])(
+    "ends at its deadline, and when its caller gives up, whatever memory was freed meanwhile: %s",
+    async (_, bytes) => {
+      setFlagsFromString("--expose-gc");
+      const collect = runInNewContext("gc") as () => void;
+      const host = await listen((socket) => socket.once("data", () => bytes !== "" && socket.write(bytes)));
+      const url = `http://${host}/`;
+      const caller = new AbortController();
+      const client = clientFor(host);
+      const ends = [failure(client, { url, timeoutMs: 500 }), failure(client, { url, signal: caller.signal })];
+      for (let round = 0; round < 10; round += 1) {
+        await sleep(20);
+        collect();
+      }
+      const reason = new Error("the caller went away");
+      caller.abort(reason);
+      expect(await Promise.all(ends)).toEqual([expect.any(ProviderTimedOut), reason]);
+    },
+  );
 
   it("counts what a compressed body becomes, not what it is on the wire", async () => {
     const bomb = gzipSync(Buffer.alloc(20_000_000));

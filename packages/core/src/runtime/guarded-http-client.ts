@@ -148,7 +148,8 @@ export class GuardedHttpClient implements HttpClient {
               method,
               headers: [...(sent as Request).headers],
               body: body ?? null,
-              signal: (sent as Request).signal,
+              // The request's own signal is forgotten with the request, while the body is still being read.
+              signal,
               redirect: "manual",
               dispatcher: agent,
             }) as unknown as Promise<Response>,
