@@ -16,6 +16,8 @@ export function fitting(schema: JsonObject, seen: Seen): Arbitrary<unknown> {
         if (Array.isArray(node[keyword]))
           return fc.oneof({ maxDepth: 3 }, ...(node[keyword] as JsonObject[]).map(build));
       if (Array.isArray(node["allOf"])) return build(Object.assign({}, node, { allOf: undefined }, ...node["allOf"]));
+      if (Array.isArray(node["type"]))
+        return fc.oneof(...(node["type"] as string[]).map((type) => build({ ...node, type })));
       switch (node["type"]) {
         case "string":
           return text(node);
@@ -53,7 +55,7 @@ function object(node: JsonObject, build: (node: JsonObject) => Arbitrary<unknown
   if (properties.length === 0 && typeof extra === "object")
     return fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }), build(extra as JsonObject), { maxKeys: 3 });
   const fields = properties.map(([name, inner]) => {
-    const known = seen.get(name) ?? [];
+    const known = (seen.get(name) ?? []).filter((value) => mayBe(inner, value));
     const made = build(inner);
     // Known first: three times of four.
     return [name, known.length === 0 ? made : fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...known) }, made)];
@@ -61,10 +63,20 @@ function object(node: JsonObject, build: (node: JsonObject) => Arbitrary<unknown
   const all = Object.fromEntries(fields) as Record<string, Arbitrary<unknown>>;
   const required = (node["required"] ?? []) as string[];
   const optional = Object.keys(all).filter((name) => !required.includes(name));
-  // Of many that may be there some exclude each other: so often it is one or two.
-  const few = fc.subarray(optional, { maxLength: Math.min(2, optional.length) });
+  // Of many that may be there some exclude each other: so often it is one or two, and one that leads further.
+  const known = optional.filter((name) => seen.has(name));
+  const few = fc.oneof(...[optional, known].map((of) => fc.subarray(of, { maxLength: Math.min(2, of.length) })));
   const sparse = fc.tuple(fc.record(all), few).map(([full, kept]) => pick(full, [...required, ...kept]));
   return fc.oneof(fc.record(all, { requiredKeys: required as never }), sparse);
+}
+
+/** Whether the schema takes values of this kind. */
+function mayBe(node: JsonObject, value: Json): boolean {
+  const parts = [node["anyOf"] ?? node["oneOf"] ?? []].flat() as JsonObject[];
+  if (parts.length > 0) return parts.some((part) => mayBe(part, value));
+  const types = [node["type"] ?? []].flat();
+  const type = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
+  return types.length === 0 || types.includes(type) || (type === "number" && types.includes("integer"));
 }
 
 function pick(full: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {

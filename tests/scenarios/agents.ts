@@ -123,6 +123,7 @@ export function agentScenarios(kind: PlaceKind): void {
     test("an answer is seen while it is written where its run is worked on, and as a message everywhere", async () => {
       const tenant = bench.tenant();
       const asked = gate();
+      let following = 0;
       const turn: ScriptedTurn = async () => {
         await asked.opened;
         return { text: ["Roses ", "are ", "red."], usage };
@@ -135,7 +136,8 @@ export function agentScenarios(kind: PlaceKind): void {
         const types: string[] = [];
         let text = "";
         for await (const { item } of app.as({ tenant, user: "bob" }).agents.follow({ runId })) {
-          if (item.type === "message" && item.message.role === "user") asked.open();
+          if (item.type === "message" && item.message.role === "user") following += 1;
+          if (following === apps.length) asked.open();
           types.push(item.type === "message" ? item.message.role : item.type);
           if (item.type === "delta") text += item.text;
           if (item.type === "status") text += `|${item.run.text ?? ""}`;
