@@ -120,6 +120,39 @@ export function agentScenarios(kind: PlaceKind): void {
       }
     });
 
+    test("a long conversation goes on in two processes with its summary, and all that was said stays", async () => {
+      const tenant = bench.tenant();
+      const asked: string[] = [];
+      const turn: ScriptedTurn = ({ text }) => {
+        const isSummary = text.includes("Summarise the conversation");
+        if (!isSummary) asked.push(text);
+        return { text: isSummary ? "They have counted." : "Counted.", usage };
+      };
+      const brief = defineAgent({
+        ...{ id: "brief", summary: "Counts.", instructions: "Count." },
+        limits: { contextTokens: 2_000, outputTokens: 100 },
+      });
+      const models = { default: new ScriptedModel(Array.from({ length: 100 }, () => turn)) };
+      const apps = [
+        await start([], { agents: [brief], models }),
+        await start([], { agents: [brief], models }),
+      ] as const;
+      const long = "Count from one to ten thousand. ".repeat(60);
+      let conversationId: `cnv_${string}` | undefined;
+      for (let n = 1; n <= 6; n += 1) {
+        const { agents } = apps[n % 2]!.as({ tenant, user: "ann" });
+        const begun = await agents.run({ agent: "brief", input: `${n}: ${long}`, conversationId });
+        conversationId = begun.conversationId;
+        expect(await ended(apps[n % 2]!, tenant, begun.runId)).toMatchObject({ status: "completed", text: "Counted." });
+      }
+      expect(asked.at(-1)).toContain("They have counted.");
+      expect(asked.at(-1)).toContain(`6: ${long}`);
+      expect(asked.at(-1)).not.toContain(`1: ${long}`);
+      const { items } = await apps[1].as({ tenant, user: "ann" }).agents.messages({ conversationId: conversationId! });
+      expect(items.map(({ role }) => role)).toEqual(Array.from({ length: 6 }, () => ["user", "assistant"]).flat());
+      expect(JSON.stringify(items[0])).toContain(`1: ${long}`);
+    });
+
     test("an answer is seen while it is written where its run is worked on, and as a message everywhere", async () => {
       const tenant = bench.tenant();
       const asked = gate();
