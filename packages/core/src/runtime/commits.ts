@@ -1,11 +1,11 @@
 import { VersionConflict } from "../kernel/errors.ts";
-import type { Commit, CommitPart, CommitResult } from "../kernel/store.ts";
+import type { AggregateRef, Commit, CommitPart, CommitResult } from "../kernel/store.ts";
 import type { Target } from "./begin-call.ts";
 import { checkAlive } from "./call.ts";
 import type { CallInfo } from "./call-info.ts";
 import { RecentAggregates } from "./recent-aggregates.ts";
 import type { CallPorts } from "./runtime-ports.ts";
-import { Turns } from "./turns.ts";
+import { type Turn, Turns } from "./turns.ts";
 import { UnitOfWork } from "./unit-of-work.ts";
 
 /** How often a command that lost a race is run again before the caller hears of it. */
@@ -29,7 +29,8 @@ export class Commits {
 
   async run(target: Target, call: CallInfo, handle: (work: UnitOfWork) => Promise<void>): Promise<CommitResult> {
     const { ids, clock } = this.#ports;
-    let endTurn: (() => void) | undefined;
+    let turn: Turn | undefined;
+    let inTheWay = 0;
     // The worker that holds an execution is mostly the only one who changes what belongs to it.
     let recent = call.join === undefined || !this.#reruns ? undefined : this.#recent;
     try {
@@ -40,13 +41,16 @@ export class Commits {
           recent = undefined;
           if (error instanceof Doubtful) continue;
           if (!(error instanceof VersionConflict) || run >= MAX_RERUNS || !this.#reruns) throw error;
-          if (endTurn === undefined) {
-            const { type, id } = error.details;
-            endTurn = await this.#turns.take(`${call.principal.tenant} ${type}/${id}`);
+          if (turn === undefined) {
+            turn = await this.#turns.take(wanted(call.principal.tenant, error.details));
             // One that is given up and does not end keeps nobody waiting.
-            call.signal.addEventListener("abort", endTurn, { once: true });
+            call.signal.addEventListener("abort", turn.end, { once: true });
             checkAlive(call, target.id, clock.now());
-          } else {
+            continue;
+          }
+          // Callers of this process who do not know yet that there are turns come through, and are soon in turn too.
+          inTheWay = turn.overtaken() ? 0 : inTheWay + 1;
+          if (inTheWay > 1) {
             // Another process is in the way.
             const jitter = ids.random(1)[0]! / 256;
             await clock.sleep(Math.min(200, 2 ** run) * jitter, call.signal);
@@ -54,7 +58,7 @@ export class Commits {
         }
       }
     } finally {
-      endTurn?.();
+      turn?.end();
     }
   }
 
@@ -91,6 +95,9 @@ export class Commits {
       const begins = commit.parts.some(startsExecution);
       const kept = begins || call.join !== undefined ? work.touched.filter(({ made }) => begins || !made) : [];
       this.#recent.committed(tenant, commit.parts, kept, clock.now());
+      if (!this.#turns.isEmpty)
+        for (const { aggregates } of commit.parts)
+          for (const { write, ...ref } of aggregates) if (write !== undefined) this.#turns.had(wanted(tenant, ref));
       lifecycle.emit("committed", {
         tenant,
         contexts: commit.parts.map((part) => part.context),
@@ -101,6 +108,11 @@ export class Commits {
     }
     return result;
   }
+}
+
+/** What takes turns. */
+function wanted(tenant: string, { type, id }: Pick<AggregateRef, "type" | "id">): string {
+  return `${tenant} ${type}/${id}`;
 }
 
 function startsExecution({ executions = [] }: CommitPart): boolean {

@@ -6,14 +6,27 @@ it("gives turns in the order in which they were asked for, one at a time, each k
   const seen: string[] = [];
   const first = await turns.take("a");
   const later = ["second", "third"].map(async (name) => {
-    const end = await turns.take("a");
+    const turn = await turns.take("a");
     seen.push(name);
-    end();
+    turn.end();
   });
-  (await turns.take("b"))();
+  (await turns.take("b")).end();
   expect(seen).toEqual([]);
-  first();
+  first.end();
   await Promise.all(later);
   expect(seen).toEqual(["second", "third"]);
-  (await turns.take("a"))();
+  (await turns.take("a")).end();
+  expect(turns.isEmpty).toBe(true);
+});
+
+it("tells who has lost in turn that somebody else was faster, once", async () => {
+  const turns = new Turns();
+  const turn = await turns.take("a");
+  expect(turn.overtaken()).toBe(false);
+  turns.had("a");
+  turns.had("b");
+  expect([turn.overtaken(), turn.overtaken()]).toEqual([true, false]);
+  turn.end();
+  turns.had("a");
+  expect(turns.isEmpty).toBe(true);
 });
