@@ -1,6 +1,6 @@
 import { type AgentRunView, defineAgent, type LanguageModel, NotFound, operationTool } from "@armature/core";
 import { ScriptedModel, type ScriptedTurn } from "@armature/core/testing";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { benchOn, gate, type LabApp } from "./bench.ts";
 import { lab } from "./lab.ts";
 import type { PlaceKind } from "./place.ts";
@@ -156,12 +156,29 @@ export function agentScenarios(kind: PlaceKind): void {
     test("an answer is seen while it is written where its run is worked on, and as a message everywhere", async () => {
       const tenant = bench.tenant();
       const asked = gate();
-      let following = 0;
+      let seen = "";
       const turn: ScriptedTurn = async () => {
         await asked.opened;
         return { text: ["Roses ", "are ", "red."], usage };
       };
-      const apps = [await start([turn]), await start([turn], { executions: false })] as const;
+      // It goes on when each piece was seen.
+      const scripted = byPlace([turn]);
+      const waits = new TransformStream({
+        transform: async (part: { readonly type: string; readonly delta: string }, controller) => {
+          controller.enqueue(part);
+          if (part.type === "text-delta") await vi.waitUntil(() => seen.endsWith(part.delta), { timeout: 10_000 });
+        },
+      });
+      const model: LanguageModel = {
+        ...{ specificationVersion: scripted.specificationVersion, provider: "test", modelId: "slow" },
+        doGenerate: (options) => scripted.doGenerate(options),
+        doStream: async (options) => {
+          const opened = (await scripted.doStream(options)) as { readonly stream: ReadableStream };
+          return { ...opened, stream: opened.stream.pipeThrough(waits) };
+        },
+      };
+      const models = { default: model };
+      const apps = [await start([], { models }), await start([], { models, executions: false })] as const;
       const { runId } = await apps[0]
         .as({ tenant, user: "ann" })
         .agents.run({ agent: "counting", input: "Write.", streamed: true });
@@ -169,8 +186,8 @@ export function agentScenarios(kind: PlaceKind): void {
         const types: string[] = [];
         let text = "";
         for await (const { item } of app.as({ tenant, user: "bob" }).agents.follow({ runId })) {
-          if (item.type === "message" && item.message.role === "user") following += 1;
-          if (following === apps.length) asked.open();
+          if (item.type === "message" && item.message.role === "user") asked.open();
+          if (item.type === "delta") seen += item.text;
           types.push(item.type === "message" ? item.message.role : item.type);
           if (item.type === "delta") text += item.text;
           if (item.type === "status") text += `|${item.run.text ?? ""}`;

@@ -1,7 +1,8 @@
 import { CorruptData, NotFound } from "./errors.ts";
 import { type EventDefinition, eventData } from "./event.ts";
 import { encodeIndexValue, type IndexValue } from "./index-value.ts";
-import { freeze, frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
+import { frozenCopy } from "./json-copy.ts";
+import { frozenJson, type JsonObject, type Schema, tryParse } from "./schema.ts";
 import type { StoredAggregate } from "./store.ts";
 
 /** What a store needs to know of an aggregate class. Made by `defineAggregate`. */
@@ -175,7 +176,8 @@ export function storedState(aggregate: AggregateRoot): {
       subject: `The new state of ${definition.type} "${aggregate.id}"`,
       issues: [...parsed.issues],
     });
-  const state = freeze(parsed.value as JsonObject);
+  // As every store gives it back: without members that are undefined.
+  const state = frozenCopy(parsed.value as JsonObject);
   return { state, stateVersion: definition.version, index: indexOf(definition, state) };
 }
 

@@ -13,7 +13,9 @@ function copied(value: unknown, frozen: boolean): unknown {
   if (value === null || typeof value !== "object") return plain(value);
   if ("toJSON" in value && typeof value.toJSON === "function") return copied(value.toJSON(), frozen);
   if (Array.isArray(value)) {
-    const items = value.map((item) => copied(item, frozen) ?? null);
+    const items: unknown[] = [];
+    // Holes too.
+    for (let at = 0; at < value.length; at += 1) items.push(copied(value[at], frozen) ?? null);
     return frozen ? Object.freeze(items) : items;
   }
   const copy: Record<string, unknown> = {};

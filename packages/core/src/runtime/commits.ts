@@ -83,7 +83,7 @@ export class Commits {
       if (call.join === undefined) throw error;
       const { touched } = work;
       this.#recent.failed(touched, error instanceof VersionConflict ? error.details : undefined, clock.now());
-      const doubtful = commit === undefined && touched.some(({ recalled }) => recalled);
+      const doubtful = commit === undefined && work.recalled;
       if (doubtful && !call.patience.over) throw new Doubtful();
       throw error;
     }

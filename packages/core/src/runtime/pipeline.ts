@@ -175,7 +175,9 @@ export class Pipeline implements Calls {
       return output;
     } catch (error) {
       work.fail(error);
-      if (error instanceof ArmatureError && !(error instanceof CorruptData))
+      // What is refused on what is only remembered is asked again.
+      const isFinal = !work.recalled || call.patience.over;
+      if (isFinal && error instanceof ArmatureError && !(error instanceof CorruptData))
         await this.#writeRefusal(target, call, seen.input, error);
       throw error;
     }

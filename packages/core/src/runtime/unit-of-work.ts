@@ -104,7 +104,8 @@ export class UnitOfWork {
     const ref = { type: (aggregate.constructor as unknown as AggregateClass).definition.type, id: aggregate.id };
     const known = part.settled.get(keyOf(ref)) ?? part.found.get(keyOf(ref));
     if (known?.aggregate !== undefined && known.aggregate !== aggregate) throw new AlreadyExists(ref);
-    const entry: Tracked = { ref, loadedVersion: 0, aggregate };
+    // Whether it was there may be remembered wrongly.
+    const entry: Tracked = { ref, loadedVersion: 0, aggregate, recalled: known?.recalled === true };
     part.settled.set(keyOf(ref), entry);
     part.tracked.set(keyOf(ref), Promise.resolve(entry));
     return aggregate;
@@ -183,6 +184,11 @@ export class UnitOfWork {
         state: written ?? (aggregate === undefined || aggregate.version === 0 ? undefined : aggregate.state),
       })),
     );
+  }
+
+  /** Whether it rests on what is only remembered. */
+  get recalled(): boolean {
+    return [...this.#parts.values()].some(({ settled }) => [...settled.values()].some(({ recalled }) => recalled));
   }
 
   #recall(context: string, ref: AggregateRef, type: AggregateClass): Tracked | undefined {

@@ -117,7 +117,6 @@ export function agentRunDefinitions(
 /** In characters of JSON. What is larger is written down by itself, and read from there. */
 const LARGEST_CARRIED = 65_536;
 const isSmall = (...told: readonly unknown[]) => JSON.stringify(told).length <= LARGEST_CARRIED;
-
 /** Whoever pauses an agent or sets a budget while its tools take longer than this is heard before the next step. */
 const LONGEST_UNASKED_MS = 1_000;
 
@@ -125,9 +124,10 @@ const LONGEST_UNASKED_MS = 1_000;
 async function loop(ctx: ExecutionContext, run: RunArguments, together: boolean) {
   const { runId, streamed } = run;
   let before: StepBefore | undefined;
+  let priorAt: number | undefined;
   for (let step = 1; ; step += 1) {
     const unrecorded = before?.recorded === false ? before.results : undefined;
-    const asked = { runId, step, before, streamed, begun: step === 1 ? run.begun : undefined };
+    const asked = { runId, step, before, priorAt, streamed, begun: step === 1 ? run.begun : undefined };
     const given = await ctx.activity("model", asked as Json).catch(async (error: unknown) => {
       if (unrecorded !== undefined && !(error instanceof ExecutionCanceled))
         await ctx.activity("record-results", { runId, step: step - 1, results: unrecorded } as Json);
@@ -150,8 +150,9 @@ async function loop(ctx: ExecutionContext, run: RunArguments, together: boolean)
     );
     const small = isSmall(content, results);
     const later = small && resultsLater === true && ctx.now() - decidedAt <= LONGEST_UNASKED_MS;
+    priorAt = before?.at;
     // Who has waited reads what others have said meanwhile.
-    before = small && !decisions.some(hasWaited) ? { content, results, recorded: !later } : undefined;
+    before = small && !decisions.some(hasWaited) ? { content, results, at: ctx.now(), recorded: !later } : undefined;
     if (before?.recorded === false) continue;
     const handoff = handoffOf(decisions, results);
     const next = await ctx.activity(handoff === undefined ? "record-results" : "hand-over", {

@@ -20,6 +20,8 @@ export interface KeptConversation {
 
 interface Entry {
   readonly step: number;
+  /** When the results were there that it ends with; undefined where it was read. */
+  readonly at: number | undefined;
   readonly conversation: KeptConversation;
 }
 
@@ -39,6 +41,8 @@ export class KeptConversations {
   /**
    * What the run's last step asked, and what has been said since; undefined when that is not kept.
    *
+   * @param priorAt when the results of the last but one were there, as the journal has it: of results that are not written
+   * down, another process may have found others
    * @param begun of a run's first step: the conversation that it has begun. What another attempt to begin it would have
    * said is not taken for it.
    */
@@ -46,10 +50,19 @@ export class KeptConversations {
     tenant: string,
     runId: string,
     step: number,
-    { said = [], begun }: { readonly said?: readonly ModelMessage[] | undefined; readonly begun?: string | undefined },
+    {
+      said = [],
+      begun,
+      priorAt,
+    }: {
+      readonly said?: readonly ModelMessage[] | undefined;
+      readonly begun?: string | undefined;
+      readonly priorAt?: number | undefined;
+    },
   ): KeptConversation | undefined {
     const entry = this.#entries.get(keyOf(tenant, runId));
-    if (entry?.step !== step - 1 || (step === 1 && entry.conversation.begun !== begun)) return undefined;
+    if (entry?.step !== step - 1 || entry.at !== priorAt || (step === 1 && entry.conversation.begun !== begun))
+      return undefined;
     const { conversation } = entry;
     return {
       ...conversation,
@@ -60,12 +73,12 @@ export class KeptConversations {
   }
 
   /** What the run's model was asked in this step, or is to be asked first where it is step 0. */
-  keep(tenant: string, runId: string, step: number, conversation: KeptConversation): void {
+  keep(tenant: string, runId: string, step: number, conversation: KeptConversation, at?: number): void {
     const key = keyOf(tenant, runId);
     this.#entries.delete(key);
     const { size = sizeOf(conversation.messages) } = conversation;
     if (size > LARGEST) return;
-    this.#entries.set(key, { step, conversation: { ...conversation, size } });
+    this.#entries.set(key, { step, at, conversation: { ...conversation, size } });
     const [oldest] = this.#entries.keys();
     if (this.#entries.size > MOST) this.#entries.delete(oldest!);
   }

@@ -18,6 +18,8 @@ const stepBefore = z.object({
   content: z.array(assistantPart),
   /** What the tools came to that it asked for. */
   results: z.array(toolResultPart),
+  /** When the last of these was there. */
+  at: z.number(),
   /** Whether these are written down. */
   recorded: z.boolean(),
 });
@@ -28,6 +30,8 @@ const modelArguments = z.object({
   step: z.int(),
   /** The step before, where it is all that is new to this one. */
   before: stepBefore.optional(),
+  /** The same of the step before that one. */
+  priorAt: z.number().optional(),
   /** The conversation, where the run has begun it and says its first. */
   begun: z.string().optional(),
   streamed: z.boolean().optional(),
@@ -41,11 +45,11 @@ export function modelActivity(
   conversations: KeptConversations,
 ): (args: Json, ctx: ActivityContext) => Promise<ModelStep> {
   return async (args, ctx) => {
-    const { runId, step, before, begun, streamed = false } = modelArguments.parse(args);
+    const { runId, step, before, priorAt, begun, streamed = false } = modelArguments.parse(args);
     const said = before && saidIn(before);
     const results = before?.recorded === false ? before.results : undefined;
     const isKept = said !== undefined || begun !== undefined;
-    const known = isKept ? conversations.next(ctx.tenant, runId, step, { said, begun }) : undefined;
+    const known = isKept ? conversations.next(ctx.tenant, runId, step, { said, begun, priorAt }) : undefined;
     const definition = known && (await catalog.at(ctx, known.agent, known.version));
     const found: KeptConversation & ReadConversation =
       known !== undefined && fitsContext(definition!, known.messages)
@@ -64,7 +68,7 @@ export function modelActivity(
       const short = older && (await compacted(model, agent, { ...found, older }, ctx.signal));
       const read = short === undefined ? found : { ...found, ...short.read, older: undefined, size: undefined };
       const answer = await askModel(model, agent, read, ctx.signal, shown?.delta);
-      conversations.keep(ctx.tenant, runId, step, read);
+      conversations.keep(ctx.tenant, runId, step, read, before?.at);
       if (short === undefined) return answer;
       const { summary, call } = short;
       return call === undefined ? { ...answer, summary } : withCall({ ...answer, summary }, call);
