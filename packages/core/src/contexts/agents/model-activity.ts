@@ -66,10 +66,13 @@ export function modelActivity(
     try {
       const { older } = found;
       const short = older && (await compacted(model, agent, { ...found, older }, ctx.signal));
-      const read = short === undefined ? found : { ...found, ...short.read, older: undefined, size: undefined };
+      const read = short === undefined ? found : { ...found, ...short.read };
       const answer = await askModel(model, agent, read, ctx.signal, shown?.delta);
-      conversations.keep(ctx.tenant, runId, step, read, before?.at);
-      if (short === undefined) return answer;
+      if (short === undefined) {
+        conversations.keep(ctx.tenant, runId, step, read, before?.at);
+        return answer;
+      }
+      // The next step reads its summary where it is written down: another process may have made another one.
       const { summary, call } = short;
       return call === undefined ? { ...answer, summary } : withCall({ ...answer, summary }, call);
     } finally {

@@ -7,7 +7,6 @@ import type { JsonObject } from "../../kernel/schema.ts";
 
 const instant = z.iso.datetime();
 const id = z.string().min(1).max(200);
-// Its own type says arrays that may be written to; what we show is read only.
 const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 const actor = z.object({ type: z.enum(["user", "service", "agent", "system"]), id });
 const party = z.object({ type: z.enum(["user", "service"]), id });
