@@ -15,7 +15,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    // Vitest leaves a core to the terminal. Half of these wait for a server or a clock anyway. Each worker holds tens of
+    // Vitest leaves a core to the terminal. Many of these wait for a server or a clock anyway. Each worker holds tens of
     // connections to PostgreSQL, which has a hundred.
     maxWorkers: Math.min(availableParallelism(), 4),
     testTimeout: 20_000,

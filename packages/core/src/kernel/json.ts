@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Json } from "./schema.ts";
+import type { Json, JsonObject } from "./schema.ts";
 
 type Issues = z.core.$ZodRawIssue[];
 
@@ -22,6 +22,9 @@ const AnyJson: { new (def: object): z.ZodType<Json, Json> } = z.core.$constructo
  * is a fresh copy. It takes what `z.json()` takes, in a fraction of the time.
  */
 export const json: z.ZodType<Json, Json> = new AnyJson({ type: "json" });
+
+/** An object of any JSON values. */
+export const jsonObject: z.ZodType<JsonObject, JsonObject> = z.record(z.string(), json);
 
 function copied(value: unknown, issues: Issues): unknown {
   if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return value;

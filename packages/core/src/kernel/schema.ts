@@ -149,7 +149,7 @@ export function frozenJson<T>(value: T): T {
 }
 
 /** The value itself, frozen all through. */
-export function freeze<T>(value: T): T {
+function freeze<T>(value: T): T {
   if (value === null || typeof value !== "object") return value;
   for (const inner of Object.values(value)) freeze(inner);
   return Object.freeze(value);

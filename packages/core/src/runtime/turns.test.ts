@@ -19,6 +19,24 @@ it("gives turns in the order in which they were asked for, one at a time, each k
   expect(turns.isEmpty).toBe(true);
 });
 
+it("leaves those alone who came after it, when it is ended twice", async () => {
+  const turns = new Turns();
+  const first = await turns.take("a");
+  first.end();
+  const second = await turns.take("a");
+  first.end();
+  let third = false;
+  const waiting = turns.take("a").then((turn) => {
+    third = true;
+    turn.end();
+  });
+  await Promise.resolve().then(() => undefined);
+  expect(third).toBe(false);
+  second.end();
+  await waiting;
+  expect([third, turns.isEmpty]).toEqual([true, true]);
+});
+
 it("tells who has lost in turn that somebody else was faster, once", async () => {
   const turns = new Turns();
   const turn = await turns.take("a");

@@ -36,7 +36,8 @@ export class Turns {
         return overtaken;
       },
       end: () => {
-        if (queue.last === promise) this.#queues.delete(key);
+        // One that is ended twice may be ended when others stand in a new queue.
+        if (queue.last === promise && this.#queues.get(key) === queue) this.#queues.delete(key);
         resolve();
       },
     };

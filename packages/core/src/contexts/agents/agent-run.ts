@@ -40,7 +40,10 @@ type Event =
   | Failed
   | EventOf<typeof AgentRunCanceled>;
 
-/** Where a message of a run stands in the conversation, from where the run does: a run's messages stand together, however long it waits. */
+/**
+ * Where a message of a run stands in the conversation, from where the run does: a run's messages stand together, however
+ * long it waits.
+ */
 export function placeOf(order: string, number: number): string {
   return `${order} ${String(number).padStart(6, "0")}`;
 }

@@ -31,8 +31,8 @@ const LARGEST = 131_072;
 
 /**
  * What runs of this process have last asked their models, so that the next step need not read it again. A conversation
- * is only ever added to, and what a run adds stands in its journal: what is kept cannot become wrong, and what is not
- * kept is read.
+ * is only ever added to, and what a run adds stands in its journal, so that it can be seen whether what is kept is what
+ * was said: what is not is read.
  */
 export class KeptConversations {
   /** By tenant and run; who was used last stands last. */

@@ -3,7 +3,7 @@ import { AggregateRoot, defineAggregate, type Withholding } from "../../kernel/a
 import { callHash } from "../../kernel/call-hash.ts";
 import type { Instant } from "../../kernel/clock.ts";
 import type { EventOf } from "../../kernel/event.ts";
-import { json } from "../../kernel/json.ts";
+import { jsonObject } from "../../kernel/json.ts";
 import type { Principal } from "../../kernel/principal.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
 import {
@@ -24,7 +24,6 @@ import {
 } from "./contract.ts";
 import { checkEdited } from "./input-schema.ts";
 
-const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 const at = z.iso.datetime();
 
 const state = z.object({

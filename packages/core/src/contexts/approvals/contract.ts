@@ -2,7 +2,7 @@ import { z } from "zod";
 import { command, defineContract, query } from "../../kernel/contract.ts";
 import { defineError } from "../../kernel/errors.ts";
 import { defineEvent } from "../../kernel/event.ts";
-import { json } from "../../kernel/json.ts";
+import { json, jsonObject } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 import type { JsonObject } from "../../kernel/schema.ts";
 import { sensitive } from "../../kernel/sensitive.ts";
@@ -61,7 +61,7 @@ function depthOf(value: unknown): number {
 
 /** What would be done it to. It may hold personal data: it stands in the approval, and in no event, audit row or log. */
 const callArguments = sensitive(object(256));
-const stored = sensitive(z.record(z.string(), json) as unknown as z.ZodType<JsonObject>);
+const stored = sensitive(jsonObject);
 const title = sensitive(z.string().trim().min(1).max(500));
 const reason = sensitive(z.string().trim().min(1).max(2_000));
 

@@ -1,13 +1,11 @@
 import { z } from "zod";
 import { defineContract, query, stream } from "../../kernel/contract.ts";
-import { json } from "../../kernel/json.ts";
+import { jsonObject } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
 import { tenantId } from "../../kernel/principal.ts";
-import type { JsonObject } from "../../kernel/schema.ts";
 
 const instant = z.iso.datetime();
 const id = z.string().min(1).max(200);
-const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 const actor = z.object({ type: z.enum(["user", "service", "agent", "system"]), id });
 const party = z.object({ type: z.enum(["user", "service"]), id });
 const outcome = z.enum(["succeeded", "refused", "failed"]);

@@ -1,13 +1,11 @@
 import { z } from "zod";
 import { command, defineContract, query } from "../../kernel/contract.ts";
-import { json } from "../../kernel/json.ts";
+import { jsonObject } from "../../kernel/json.ts";
 import { pageOf, paging } from "../../kernel/paging.ts";
-import type { JsonObject } from "../../kernel/schema.ts";
 
 const id = z.string().min(1).max(200);
 const contextName = z.string().min(1).max(40);
 const instant = z.iso.datetime();
-const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
 
 /** What becomes of times that are missed; once when it says nothing. */
 const catchUp = z.enum(["all", "none"]).optional();
